@@ -1,0 +1,22 @@
+"""ToolOrch: any recorded API as a reinforcement-learning environment for multi-step tool orchestration.
+
+Importing this package registers the environments with Gymnasium.
+"""
+
+import gymnasium as _gym
+
+from toolorch_env.core.errors import ToolOrchError
+
+__version__ = "0.1.0"
+
+ENVIRONMENTS = {
+    "ToolOrch-v0": "toolorch_env.envs.tool_orch:ToolOrchEnv",
+    "ToolOrchText-v0": "toolorch_env.envs.tool_orch_text:ToolOrchTextEnv",
+}
+"""Entry point of each environment by its id."""
+
+for _id, _entry_point in ENVIRONMENTS.items():
+    if _id not in _gym.registry:
+        _gym.register(id=_id, entry_point=_entry_point)
+
+__all__ = ["ENVIRONMENTS", "ToolOrchError", "__version__"]

@@ -1,0 +1,1 @@
+"""Tools, calls, responses, tasks and the episode. Imports nothing of ToolOrch but itself."""

@@ -1,0 +1,118 @@
+"""Calls and their keys."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from toolorch_env.core.canonical import canonical_json, plain, rounded
+from toolorch_env.core.errors import ToolSchemaError
+from toolorch_env.core.signatures import Signature
+from toolorch_env.core.tools import Tool
+
+KEY_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A tool name and its arguments, as an agent made it."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """What an agent sent in place of a call, and why it is none.
+
+    Attributes:
+        text: the offending text, shortened.
+        problem: one sentence for the agent.
+    """
+
+    text: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalCall:
+    """A call read through its tool's schema.
+
+    Attributes:
+        tool: tool name.
+        arguments: canonical arguments, defaults left out.
+        key: 16 bytes, BLAKE2b of tool and canonical JSON; equal keys mean the same call, on every machine.
+        rounded_key: key of the call with fractions rounded to four decimals; equals ``key`` where there are none.
+    """
+
+    tool: str
+    arguments: dict[str, Any]
+    key: bytes
+    rounded_key: bytes
+
+    def same_as(self, other: "CanonicalCall") -> bool:
+        """Whether both are one call, fractions compared by their fourth decimal."""
+        return self.key == other.key or self.rounded_key == other.rounded_key
+
+
+def call_key(tool: str, arguments: bytes) -> bytes:
+    """The 128-bit key of a tool and its canonical arguments."""
+    return blake2b(tool.encode("utf-8", "replace") + b"\n" + arguments, digest_size=KEY_BYTES).digest()
+
+
+def canonical_call(tool: str, arguments: dict[str, Any]) -> CanonicalCall:
+    """The canonical call of arguments that were already read through the schema.
+
+    Raises:
+        ValueError: an argument is not a JSON value.
+    """
+    key = call_key(tool, canonical_json(arguments))
+    for value in arguments.values():
+        if isinstance(value, (float, list, dict)):
+            return CanonicalCall(tool, arguments, key, call_key(tool, canonical_json(rounded(arguments))))
+    return CanonicalCall(tool, arguments, key, key)
+
+
+class ToolSet(Mapping[str, Tool]):
+    """The tools of a snapshot by name, in their order, with their signatures compiled on first use."""
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self._tools: dict[str, Tool] = {}
+        for tool in tools:
+            if tool.name in self._tools:
+                raise ToolSchemaError(f"two tools are named {tool.name!r}")
+            self._tools[tool.name] = tool
+        self._signatures: dict[str, Signature] = {}
+
+    def __getitem__(self, name: str) -> Tool:
+        return self._tools[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tools)
+
+    def __len__(self) -> int:
+        return len(self._tools)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_tools": self._tools, "_signatures": {}}  # compiled validators cannot be pickled
+
+    def signature(self, name: str) -> Signature:
+        """The compiled signature of a tool.
+
+        Raises:
+            KeyError: there is no such tool.
+        """
+        signature = self._signatures.get(name)
+        if signature is None:
+            signature = self._signatures[name] = Signature(self._tools[name])
+        return signature
+
+    def canonical(self, call: Call) -> CanonicalCall:
+        """The call in canonical form. Arguments of an unknown tool are taken as they are.
+
+        Raises:
+            ValueError: an argument is not a JSON value.
+        """
+        if call.tool in self._tools:
+            return canonical_call(call.tool, self.signature(call.tool).read(call.arguments))
+        return canonical_call(call.tool, plain(dict(call.arguments)))

@@ -1,0 +1,161 @@
+"""The episode: one task being played. It knows no Gymnasium and can be forked."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from toolorch_env.core.calls import Call, CanonicalCall, Malformed, ToolSet
+from toolorch_env.core.errors import EpisodeError
+from toolorch_env.core.progress import Match, Progress, Reference
+from toolorch_env.core.responses import Response, Source
+from toolorch_env.core.scoring import Reward, Score, Scorer
+from toolorch_env.core.tasks import Task
+
+
+class Replay(Protocol):
+    """Answers calls: the seam between episodes and the snapshot in :mod:`toolorch_env.store`."""
+
+    @property
+    def tools(self) -> ToolSet:
+        """The tools that can be called."""
+        ...
+
+    def answer(self, call: CanonicalCall) -> Response:
+        """The response to a call of one of :attr:`tools`."""
+        ...
+
+    def digest(self, call: CanonicalCall) -> int:
+        """Digest of the recorded successful response to a call, 0 if there is none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call of an episode and what came of it.
+
+    Attributes:
+        call: the call as the agent made it.
+        canonical: the call as it was read, ``None`` for what was no call.
+        response: the answer.
+        match: what it did for the reference solution.
+        score: what it earned.
+        turn: number of the message that it was made in, from 0.
+    """
+
+    call: Call | Malformed
+    canonical: CanonicalCall | None
+    response: Response
+    match: Match
+    score: Score
+    turn: int
+
+
+class Episode:
+    """Plays one task: takes turns of calls, answers them from a replay, and scores them.
+
+    Args:
+        task: the task to play.
+        replay: answers the calls.
+        reward: scores the calls.
+        max_calls: the episode is truncated when this many calls were made.
+    """
+
+    def __init__(self, task: Task, replay: Replay, reward: Reward, max_calls: int) -> None:
+        self.task = task
+        self.replay = replay
+        self.reward = reward
+        self.max_calls = max_calls
+        self.reference = Reference(task, replay.tools, replay.digest)
+        self.progress = Progress(self.reference)
+        self.steps: list[Step] = []
+        self.finished = False
+        self.turns = 0
+        self._scorer: Scorer = reward.start(self.reference)
+        self._offered = frozenset(task.tools)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the call limit ended the episode."""
+        return not self.finished and len(self.steps) >= self.max_calls
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode has ended, one way or the other."""
+        return self.finished or len(self.steps) >= self.max_calls
+
+    @property
+    def success(self) -> bool:
+        """Whether every reference call is complete and the agent said that it has finished."""
+        return self.finished and self.progress.all_complete
+
+    @property
+    def total(self) -> float:
+        """Sum of the rewards so far."""
+        return sum(step.score.reward for step in self.steps)
+
+    def send(self, calls: Sequence[Call | Malformed]) -> list[Step]:
+        """Makes calls together, in one turn. Calls beyond the limit of the episode are not made.
+
+        Raises:
+            EpisodeError: the episode has ended, or there is no call.
+            MissError: a call has no recorded response and the miss policy is ``raise``; nothing has happened then.
+        """
+        if self.done:
+            raise EpisodeError("the episode has ended: start another one with reset()")
+        if not calls:
+            raise EpisodeError("a turn needs at least one call; finish() ends the episode")
+        calls = calls[: self.max_calls - len(self.steps)]
+        turn = [self._answer(call) for call in calls]
+        matches = self.progress.update(turn)
+        steps = []
+        for call, (canonical, response), match in zip(calls, turn, matches, strict=True):
+            score = self._scorer.score(canonical, response, match, self.progress)
+            steps.append(Step(call, canonical, response, match, score, self.turns))
+        self.steps += steps
+        self.turns += 1
+        return steps
+
+    def finish(self) -> None:
+        """Ends the episode at the agent's word.
+
+        Raises:
+            EpisodeError: the episode has ended already.
+        """
+        if self.done:
+            raise EpisodeError("the episode has ended: start another one with reset()")
+        self.finished = True
+
+    def fork(self) -> "Episode":
+        """An independent copy that can be played on differently, for tree search and branching rollouts."""
+        other = Episode.__new__(Episode)
+        other.__dict__.update(self.__dict__)
+        other.progress = self.progress.copy()
+        other._scorer = self._scorer.copy()
+        other.steps = self.steps.copy()
+        return other
+
+    def _answer(self, call: Call | Malformed) -> tuple[CanonicalCall | None, Response]:
+        if isinstance(call, Malformed):
+            return None, _refusal(400, call.problem, Source.MALFORMED)
+        try:
+            canonical = self.replay.tools.canonical(call)
+        except ValueError as error:
+            return None, _refusal(400, str(error), Source.MALFORMED)
+        if call.tool not in self._offered:
+            return canonical, _refusal(404, f"There is no tool {call.tool[:100]!r}.", Source.UNKNOWN_TOOL)
+        return canonical, self.replay.answer(canonical)
+
+
+def _refusal(status: int, detail: str, source: Source) -> Response:
+    return Response.synthetic(status, {"detail": detail.encode("utf-8", "replace").decode()}, source)
+
+
+def play(episode: Episode, choose: Callable[[Episode], Sequence[Call | Malformed]]) -> Episode:
+    """Plays an episode to its end: ``choose`` gives the calls of each turn, none to finish."""
+    while not episode.done:
+        calls = choose(episode)
+        if calls:
+            episode.send(calls)
+        else:
+            episode.finish()
+    return episode

@@ -1,0 +1,90 @@
+"""Responses: what the API answered, or what the environment says where it did not."""
+
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from toolorch_env.core.canonical import is_empty, tokens
+
+
+class Source(StrEnum):
+    """Where a response comes from."""
+
+    RECORDED = "recorded"
+    """Recorded for exactly this call."""
+    ROUNDED = "rounded"
+    """Recorded for this call with its fractions rounded to four decimals."""
+    MISS = "miss"
+    """Not recorded: the error that the tool gives for unknown input."""
+    INVALID = "invalid"
+    """Not recorded, and the arguments do not fit the tool's schema."""
+    UNKNOWN_TOOL = "unknown_tool"
+    """The tool is not on offer."""
+    MALFORMED = "malformed"
+    """What the agent sent is no call."""
+
+
+RECORDED_SOURCES = frozenset({Source.RECORDED, Source.ROUNDED})
+
+
+class Response:
+    """An answer to a call. The body is decoded when it is first asked for.
+
+    Attributes:
+        status: HTTP status, or its nearest equivalent for other kinds of API.
+        raw: the JSON body, UTF-8.
+        source: where it comes from.
+        digest: 64-bit digest of a successful body that says something, else 0. Equal non-zero digests: equal bodies.
+        latency: seconds that the real API took, 0.0 where it was not asked.
+        recorded_at: Unix time of the recording in seconds, 0 where there was none.
+        row: identifier of the row in the snapshot, ``None`` where there is none.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        raw: bytes,
+        source: Source,
+        *,
+        digest: int = 0,
+        latency: float = 0.0,
+        recorded_at: int = 0,
+        row: int | None = None,
+    ) -> None:
+        self.status = status
+        self.raw = raw
+        self.source = source
+        self.digest = digest
+        self.latency = latency
+        self.recorded_at = recorded_at
+        self.row = row
+
+    @classmethod
+    def synthetic(cls, status: int, body: Any, source: Source) -> "Response":
+        """A response that no API gave."""
+        return cls(status, orjson.dumps(body), source)
+
+    @property
+    def success(self) -> bool:
+        """Whether the API answered, and did so with a 2xx status."""
+        return 200 <= self.status < 300 and self.source in RECORDED_SOURCES
+
+    @cached_property
+    def body(self) -> Any:
+        """The decoded body. Treat it as read-only: it is shared."""
+        return orjson.loads(self.raw)
+
+    @cached_property
+    def tokens(self) -> frozenset[str]:
+        """Tokens of all values in the body (see :func:`toolorch_env.core.canonical.tokens`)."""
+        return tokens(self.body)
+
+    @cached_property
+    def is_empty(self) -> bool:
+        """Whether the body says nothing."""
+        return is_empty(self.body)
+
+    def __repr__(self) -> str:
+        return f"Response(status={self.status}, source={self.source.value!r}, {len(self.raw)} bytes)"

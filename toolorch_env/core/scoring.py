@@ -1,0 +1,50 @@
+"""What a reward is: the seam between episodes and the rewards in :mod:`toolorch_env.rewards`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from toolorch_env.core.calls import CanonicalCall
+from toolorch_env.core.progress import Match, Progress, Reference
+from toolorch_env.core.responses import Response
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The score of one call.
+
+    Attributes:
+        reward: what the call earned: the potential's rise minus the penalty.
+        potential: the episode's potential after the call, in [0, 1].
+        penalty: what was taken off for a call that raised nothing, 0 or more.
+        matched: index of the reference call that this call was matched to, ``None`` if there is none.
+        components: parts of the reward by name.
+    """
+
+    reward: float
+    potential: float
+    penalty: float
+    matched: int | None
+    components: Mapping[str, float] = field(default_factory=dict)
+
+
+class Scorer(Protocol):
+    """Scores the calls of one episode, one after the other."""
+
+    def score(self, call: CanonicalCall | None, response: Response, match: Match, progress: Progress) -> Score:
+        """The score of the next call. ``call`` is ``None`` for what was no call; ``progress`` is the state after it."""
+        ...
+
+    def copy(self) -> "Scorer":
+        """An independent copy, for forked episodes."""
+        ...
+
+
+class Reward(Protocol):
+    """Makes a scorer for each episode. A reward is immutable and can be shared and pickled."""
+
+    name: str
+
+    def start(self, reference: Reference) -> Scorer:
+        """A fresh scorer for an episode of this task."""
+        ...

@@ -1,0 +1,141 @@
+"""Tasks: one concrete problem with its known solution."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from toolorch_env.core.errors import TaskError
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """A value that stands in the query.
+
+    Attributes:
+        value: the value as a call takes it.
+        kind: the form of the value (``airport``, ``date``, ...), never its role.
+        start, end: the query's characters ``[start, end)`` that say it.
+    """
+
+    value: Any
+    kind: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """An argument taken from an earlier response.
+
+    Attributes:
+        parameter: name of the parameter.
+        step: index of the reference call whose response holds the value.
+        select: JMESPath expression on that response's body.
+    """
+
+    parameter: str
+    step: int
+    select: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceCall:
+    """One call of the known solution.
+
+    Attributes:
+        tool: tool name.
+        arguments: resolved arguments.
+        bindings: arguments taken from responses; all others come from the query.
+        after: indices of calls that must precede this one without any data flowing.
+        turn: group of calls that may be made together, where the data set gives one.
+    """
+
+    tool: str
+    arguments: dict[str, Any]
+    bindings: tuple[Binding, ...] = ()
+    after: tuple[int, ...] = ()
+    turn: int | None = None
+
+    @property
+    def depends_on(self) -> frozenset[int]:
+        """Indices of the reference calls that must be made before this one."""
+        return frozenset({binding.step for binding in self.bindings}.union(self.after))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A query in words, the tools on offer, and the reference solution.
+
+    Attributes:
+        id: unique in its generator; a generator makes the same task from the same id.
+        query: what the user asks for.
+        tools: names of the tools on offer, needed ones and distractors.
+        reference: reference calls in an order that respects their dependencies.
+        mentions: values in the query, in the order of the query, needed ones and others.
+        workflow: name of the workflow that the task was drawn from, or the data set's name.
+        split: ``train``, ``validation``, ``test``, ``test_workflows``, or empty.
+    """
+
+    id: str
+    query: str
+    tools: tuple[str, ...]
+    reference: tuple[ReferenceCall, ...]
+    mentions: tuple[Mention, ...] = ()
+    workflow: str = ""
+    split: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.reference:
+            raise TaskError(f"task {self.id!r} has no reference calls")
+        for index, call in enumerate(self.reference):
+            if call.tool not in self.tools:
+                raise TaskError(f"task {self.id!r}: the reference calls {call.tool!r}, which is not on offer")
+            if any(not 0 <= step < index for step in call.depends_on):
+                raise TaskError(f"task {self.id!r}: reference call {index} depends on a call that does not precede it")
+
+    @cached_property
+    def levels(self) -> tuple[int, ...]:
+        """For each reference call, the length of the longest dependency chain that ends in it, minus one."""
+        levels: list[int] = []
+        for call in self.reference:
+            levels.append(1 + max((levels[step] for step in call.depends_on), default=-1))
+        return tuple(levels)
+
+    @property
+    def depth(self) -> int:
+        """Number of calls on the longest dependency chain."""
+        return 1 + max(self.levels)
+
+    @property
+    def width(self) -> int:
+        """Largest number of calls on one dependency level."""
+        return max(self.levels.count(level) for level in set(self.levels))
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """The turn of each reference call: the data set's own, else its dependency level."""
+        given = [call.turn for call in self.reference]
+        if all(turn is not None for turn in given):
+            return tuple(turn for turn in given if turn is not None)
+        return self.levels
+
+    def to_json(self) -> bytes:
+        """The task as JSON; :meth:`from_json` reads it back."""
+        return _ADAPTER.dump_json(self)
+
+    @classmethod
+    def from_json(cls, data: bytes | str | dict[str, Any]) -> "Task":
+        """The task from its JSON text or parsed object.
+
+        Raises:
+            TaskError: the JSON does not describe a task.
+        """
+        try:
+            return _ADAPTER.validate_python(data) if isinstance(data, dict) else _ADAPTER.validate_json(data)
+        except ValidationError as error:
+            raise TaskError(f"this is not a task: {error}") from None
+
+
+_ADAPTER: TypeAdapter[Task] = TypeAdapter(Task)

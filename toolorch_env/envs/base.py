@@ -1,0 +1,121 @@
+"""What both environments share: options, tasks, episodes and rendering."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Generic
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.core import ActType, ObsType
+
+from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.errors import ConfigurationError, EpisodeError, TaskError
+from toolorch_env.core.scoring import Reward
+from toolorch_env.core.tasks import Task
+from toolorch_env.generation.constraints import TaskConstraints, read_constraints
+from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
+from toolorch_env.rewards import make_reward
+from toolorch_env.store.bundled import open_snapshot
+from toolorch_env.store.replay import SnapshotReplay
+from toolorch_env.store.snapshot import Snapshot
+
+_OPTIONS = ("constraints", "task", "task_id")
+
+
+class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
+    """A Gymnasium environment around :class:`toolorch_env.core.episode.Episode`. See its two subclasses."""
+
+    metadata: dict[str, Any] = {  # noqa: RUF012  declared so by Gymnasium
+        "render_modes": ["ansi", "rgb_array"], "render_fps": 1}
+
+    def __init__(
+        self,
+        snapshot: str | Path | Snapshot = "travel",
+        *,
+        reward: str | Reward = "graduated",
+        generator: TaskGenerator | None = None,
+        constraints: TaskConstraints | Mapping[str, Any] | None = None,
+        max_calls: int = 16,
+        on_miss: str = "error",
+        render_mode: str | None = None,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            modes = ", ".join(self.metadata["render_modes"])
+            raise ConfigurationError(f"there is no render mode {render_mode!r}; choose one of {modes}")
+        if not isinstance(max_calls, int) or max_calls < 1:
+            raise ConfigurationError(f"max_calls must be a whole number of at least 1, got {max_calls!r}")
+        self.snapshot = open_snapshot(snapshot)
+        self.replay = SnapshotReplay(self.snapshot, on_miss)
+        self.reward = _as_reward(reward)
+        self.generator: TaskGenerator = generator or WorkflowGenerator(self.snapshot)
+        self.constraints = read_constraints(constraints)
+        self.max_calls = max_calls
+        self.render_mode = render_mode
+        self._episode: Episode | None = None
+
+    @property
+    def episode(self) -> Episode:
+        """The episode being played.
+
+        Raises:
+            EpisodeError: the environment was not reset yet.
+        """
+        if self._episode is None:
+            raise EpisodeError("there is no episode yet: call reset() first")
+        return self._episode
+
+    def _start(self, seed: int | None, options: Mapping[str, Any] | None) -> Episode:
+        """Seeds, draws a task and starts its episode."""
+        gym.Env.reset(self, seed=seed)
+        task = self._choose_task(options or {}, self.np_random)
+        missing = sorted(set(task.tools) - set(self.snapshot.tools))
+        if missing:
+            raise TaskError(f"task {task.id!r} offers tools that {self.snapshot.name!r} lacks: {', '.join(missing)}")
+        self._episode = Episode(task, self.replay, self.reward, self.max_calls)
+        return self._episode
+
+    def _choose_task(self, options: Mapping[str, Any], rng: np.random.Generator) -> Task:
+        unknown = [name for name in options if name not in _OPTIONS]
+        if unknown or len(options) > 1:
+            raise ConfigurationError(
+                f"reset options are one of {', '.join(_OPTIONS)}; got {', '.join(map(str, options)) or 'none'}"
+            )
+        if "task" in options:
+            task = options["task"]
+            return task if isinstance(task, Task) else Task.from_json(task)
+        if "task_id" in options:
+            return self.generator.task(options["task_id"])
+        constraints = read_constraints(options["constraints"]) if "constraints" in options else self.constraints
+        return self.generator.sample(rng, constraints)
+
+    def _end_info(self) -> dict[str, Any]:
+        """What is told at the end of an episode. ``is_success`` is the name that Stable-Baselines3 logs."""
+        episode = self.episode
+        clean = episode.success and len(episode.steps) <= len(episode.task.reference)
+        return {"is_success": episode.success, "is_clean_success": clean}
+
+    def render(self) -> Any:
+        """The episode as text (``ansi``) or as a picture of its call graph (``rgb_array``, uint8, (height, width, 3)).
+
+        Raises:
+            ConfigurationError: ``rgb_array`` needs the extra ``render``.
+        """
+        from toolorch_env.envs.rendering import draw_episode, episode_text
+
+        if self.render_mode == "ansi":
+            return episode_text(self.episode)
+        if self.render_mode == "rgb_array":
+            return draw_episode(self.episode)
+        gym.logger.warn("render() was called on an environment that was made without a render_mode")
+        return None
+
+
+def reward_info(step: Step) -> dict[str, Any]:
+    """The components of a call's reward by name, and the reference call that it was matched to (-1: none)."""
+    score = step.score
+    matched = -1 if score.matched is None else score.matched
+    return {**score.components, "potential": score.potential, "total": score.reward, "matched": matched}
+
+
+def _as_reward(reward: str | Reward) -> Reward:
+    return make_reward(reward) if isinstance(reward, str) else reward

@@ -1,0 +1,260 @@
+"""The numeric environment, for any reinforcement-learning library."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from toolorch_env.core.calls import Call
+from toolorch_env.core.episode import Step
+from toolorch_env.core.errors import InvalidActionError, TaskError
+from toolorch_env.core.scoring import Reward
+from toolorch_env.envs.base import EpisodeEnv, reward_info
+from toolorch_env.envs.observation import Observation, Observer, observation_space
+from toolorch_env.envs.vocabulary import FINISH, LEAVE_OUT, MAX_MENTIONS, RECENT_RESPONSES, Vocabulary
+from toolorch_env.generation.constraints import TaskConstraints
+from toolorch_env.generation.generator import TaskGenerator
+from toolorch_env.rewards.credit import same_value
+from toolorch_env.store.compiled import ABSENT
+from toolorch_env.store.snapshot import Snapshot
+
+
+class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
+    """Multi-step tool orchestration over recorded API responses, in numbers.
+
+    ## Description
+    The agent reads a user's query and calls tools until it has made the calls that answer it; values that a call needs
+    stand in the query or in earlier responses. Calls are answered from a snapshot of a real API.
+
+    ## Action Space
+    `MultiDiscrete`, one call a step. Component 0: 0 to finish, 1 + i to call tool i of the snapshot. Then one
+    component for each parameter name of the snapshot's tools: 0 leaves the parameter out, 1 to 12 pass the k-th value
+    mentioned in the query, larger numbers pass what an output expression selects from the latest or second-latest
+    response of a tool (see `toolorch_env.envs.vocabulary.Vocabulary`). Parameters that the tool does not have are
+    ignored, and what cannot be resolved is left out. `action_masks()` says what can be chosen, flat, in the order of
+    the components.
+
+    ## Observation Space
+    `Dict` of float32 vectors in [0, 1]: `query`, `mentions`, `tools`, `calls`, `links`, `progress` (see
+    `toolorch_env.envs.observation.Observer`). Nothing in it depends on the reference solution.
+
+    ## Rewards
+    By default `graduated`: the rise of a potential that is 1 when the task is solved, minus 0.05 for a call that raises
+    nothing. See `toolorch_env.rewards`.
+
+    ## Starting State
+    A task drawn by the generator under the constraints. `reset(options=...)` takes one of `constraints`, `task`,
+    `task_id`.
+
+    ## Episode End
+    Terminated when the agent finishes (with `auto_finish=True` also when the last reference call is complete, which
+    gives the goal away); truncated after `max_calls` calls.
+
+    ## Information
+    `reset`: `task_id`, `query`. `step`: `call`, `source`, `status`, `reward` (the components by name and the matched
+    reference call); at the end `is_success`, `is_clean_success`.
+
+    ## Arguments
+    - `snapshot`: name of a bundled snapshot, path, or `Snapshot` (default `"travel"`)
+    - `reward`: `"graduated"`, `"binary"`, `"atomic"`, `"orchestration"`, or an object
+    - `generator`: draws the tasks; default: the workflows stored in the snapshot
+    - `constraints`: `TaskConstraints` or a mapping
+    - `max_calls`: call limit of an episode (default 16)
+    - `on_miss`: `"error"` (default) or `"raise"`
+    - `auto_finish`: off by default
+    - `render_mode`: `"ansi"` or `"rgb_array"`
+
+    ## Version History
+    - v0: initial version
+    """
+
+    def __init__(
+        self,
+        snapshot: str | Path | Snapshot = "travel",
+        *,
+        reward: str | Reward = "graduated",
+        generator: TaskGenerator | None = None,
+        constraints: TaskConstraints | Mapping[str, Any] | None = None,
+        max_calls: int = 16,
+        on_miss: str = "error",
+        auto_finish: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        super().__init__(
+            snapshot,
+            reward=reward,
+            generator=generator,
+            constraints=constraints,
+            max_calls=max_calls,
+            on_miss=on_miss,
+            render_mode=render_mode,
+        )
+        self.auto_finish = auto_finish
+        self.vocabulary = Vocabulary(self.snapshot)
+        self.action_space = spaces.MultiDiscrete(self.vocabulary.sizes)
+        self.observation_space: spaces.Dict = observation_space(self.vocabulary)
+        self._link_positions = self.vocabulary.link_mask_positions
+
+    def reset(
+        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode (see the class).
+
+        Raises:
+            ConstraintError: no task satisfies the constraints.
+            TaskError: the task is unknown, or its query mentions more values than an action can refer to.
+            ConfigurationError: an option is unknown.
+        """
+        episode = self._start(seed, options)
+        task = episode.task
+        if len(task.mentions) > MAX_MENTIONS:
+            self._episode = None
+            raise TaskError(
+                f"task {task.id!r} mentions {len(task.mentions)} values; ToolOrch-v0 can refer to {MAX_MENTIONS} only"
+            )
+        self._observer = Observer(self.vocabulary, task)
+        self._recent: dict[str, list[list[int]]] = {}
+        self._mask = self._initial_mask()
+        return self._observe(), {"task_id": task.id, "query": task.query}
+
+    def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Makes one call, or finishes.
+
+        Raises:
+            InvalidActionError: the action lies outside the action space.
+            EpisodeError: the episode has ended or was not started.
+        """
+        choices = self._choices(action)
+        episode = self.episode
+        if choices[0] == FINISH:
+            episode.finish()
+            return self._observe(), 0.0, True, False, {"reward": {}, **self._end_info()}
+        tool = choices[0] - 1
+        call = Call(self.vocabulary.tools[tool], self._arguments(tool, choices))
+        step = episode.send((call,))[0]
+        self._note(tool, choices, step)
+        if self.auto_finish and episode.progress.all_complete and not episode.done:
+            episode.finish()
+        info = {
+            "call": call,
+            "source": step.response.source.value,
+            "status": step.response.status,
+            "reward": reward_info(step),
+        }
+        if episode.done:
+            info |= self._end_info()
+        return self._observe(), step.score.reward, episode.finished, episode.truncated, info
+
+    def action_masks(self) -> np.ndarray:
+        """Which choices are open, flat over the components of the action, bool, shape (sum of `action_space.nvec`,).
+
+        A mask never depends on the reference solution: tools on offer, mentions whose form fits the parameter, links
+        that resolve now. Finishing and leaving out are always open.
+        """
+        self.episode  # noqa: B018  raises before the first reset
+        return self._mask.copy()
+
+    def action_for(self, call: Call | None) -> np.ndarray:
+        """The action that makes a call, or finishes for ``None``.
+
+        Raises:
+            InvalidActionError: a value of the call can be had neither from the query nor from a recent response.
+        """
+        action = np.zeros(len(self.vocabulary.sizes), np.int64)
+        if call is None:
+            return action
+        tool = self.vocabulary.tool_index.get(call.tool)
+        if tool is None:
+            raise InvalidActionError(f"there is no tool {call.tool!r}")
+        action[0] = tool + 1
+        positions = dict(self.vocabulary.tool_parameters[tool])
+        for name, value in call.arguments.items():
+            choice = self._choice_of(positions[name], name, call.tool, value) if name in positions else None
+            if choice is None:
+                raise InvalidActionError(f"{name} = {value!r} stands neither in the query nor in a recent response")
+            action[1 + positions[name]] = choice
+        return action
+
+    def _choice_of(self, parameter: int, name: str, tool: str, value: Any) -> int | None:
+        reader = self.snapshot.tools.signature(tool).parameters[name].read
+        start = int(self.vocabulary.offsets[1 + parameter])
+        for choice in np.flatnonzero(self._mask[start : start + int(self.vocabulary.sizes[1 + parameter])]):
+            found, other = self._value(parameter, int(choice))
+            if found and same_value(reader(other), value):
+                return int(choice)
+        return None
+
+    def _choices(self, action: Any) -> list[int]:
+        if isinstance(action, np.ndarray) and action.dtype.kind in "iu" and action.shape == self.vocabulary.sizes.shape:
+            choices: list[int] = action.tolist()
+            if min(choices) >= 0 and (action < self.vocabulary.sizes).all():
+                return choices
+        elif isinstance(action, (list, tuple)) and all(isinstance(item, (int, np.integer)) for item in action):
+            return self._choices(np.array(action, np.int64))
+        raise InvalidActionError(
+            f"the action {repr(action)[:200]} is outside the action space: {len(self.vocabulary.sizes)} whole numbers, "
+            "each at least 0 and below its entry of action_space.nvec"
+        )
+
+    def _arguments(self, tool: int, choices: list[int]) -> dict[str, Any]:
+        arguments = {}
+        for name, position in self.vocabulary.tool_parameters[tool]:
+            choice = choices[1 + position]
+            if choice != LEAVE_OUT:
+                found, value = self._value(position, choice)
+                if found:
+                    arguments[name] = value
+        return arguments
+
+    def _value(self, parameter: int, choice: int) -> tuple[bool, Any]:
+        """Whether a choice resolves now, and to what."""
+        if choice == LEAVE_OUT:
+            return False, None
+        if choice <= MAX_MENTIONS:
+            mentions = self.episode.task.mentions
+            return (True, mentions[choice - 1].value) if choice <= len(mentions) else (False, None)
+        number, age = divmod(choice - 1 - MAX_MENTIONS, RECENT_RESPONSES)
+        tool, column = self.vocabulary.links[parameter][number]
+        recent = self._recent.get(tool, ())
+        if age >= len(recent) or recent[age][column] == ABSENT:
+            return False, None
+        assert self.snapshot.compiled is not None  # the vocabulary was made from it
+        return True, self.snapshot.compiled.values[recent[age][column]]
+
+    def _note(self, tool: int, choices: list[int], step: Step) -> None:
+        """Takes a call into the state that observations and masks are made from."""
+        self._observer.add_call(tool, step)
+        for _, position in self.vocabulary.tool_parameters[tool]:
+            if 1 <= choices[1 + position] <= len(self.episode.task.mentions):
+                self._observer.use_mention(choices[1 + position] - 1)
+        if not step.response.success or step.response.row is None:
+            return
+        name = self.vocabulary.tools[tool]
+        columns, slots = self.vocabulary.link_slots[name]
+        if not len(columns):
+            return
+        assert self.snapshot.compiled is not None
+        table = self.snapshot.compiled.tables[name]
+        place = table.find(step.response.row)
+        outputs = table.outputs[place] if place is not None else np.full(len(table.selects), ABSENT, np.int32)
+        self._recent[name] = [outputs.tolist(), *self._recent.get(name, [])][:RECENT_RESPONSES]
+        self._mask[slots + 1] = self._mask[slots]
+        self._mask[slots] = outputs[columns] != ABSENT
+
+    def _initial_mask(self) -> np.ndarray:
+        vocabulary, task = self.vocabulary, self.episode.task
+        mask = np.zeros(vocabulary.mask_size, bool)
+        mask[vocabulary.offsets] = True  # finish, and leave out
+        for name in task.tools:
+            mask[1 + vocabulary.tool_index[name]] = True
+        for index, mention in enumerate(task.mentions):
+            accepted = vocabulary.accepts(mention.value)
+            mask[vocabulary.offsets[1:][accepted] + 1 + index] = True
+        return mask
+
+    def _observe(self) -> Observation:
+        return self._observer.observe(
+            self._mask[self._link_positions], min(1.0, len(self.episode.steps) / self.max_calls)
+        )

@@ -1,0 +1,1 @@
+"""Evaluating policies: runner, metrics and report."""

@@ -1,0 +1,56 @@
+"""Playing many tasks with one policy."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from toolorch_env.envs.base import EpisodeEnv
+from toolorch_env.evaluation.metrics import EpisodeResult, Metrics, aggregate, episode_result
+from toolorch_env.policies.base import Policy
+
+
+def play_episodes(env: gym.Env[Any, Any], policy: Policy, tasks: int, seed: int) -> Iterator[EpisodeResult]:
+    """Plays ``tasks`` episodes. Episode i is that of ``seed`` and i, whatever was played before it."""
+    unwrapped = env.unwrapped
+    assert isinstance(unwrapped, EpisodeEnv)
+    for index in range(tasks):
+        task_seed, policy_seed = np.random.SeedSequence([seed, index]).generate_state(2)
+        observation, info = env.reset(seed=int(task_seed))
+        policy.reset(env, np.random.default_rng(int(policy_seed)))
+        ended = False
+        while not ended:
+            observation, _, terminated, truncated, info = env.step(policy.act(observation, info))
+            ended = terminated or truncated
+        yield episode_result(unwrapped.episode)
+
+
+def evaluate(
+    env: gym.Env[Any, Any],
+    policy: Policy,
+    *,
+    tasks: int,
+    seed: int = 0,
+    progress: Callable[[EpisodeResult], None] | None = None,
+) -> Metrics:
+    """Plays ``tasks`` episodes and returns their metrics.
+
+    Args:
+        env: the environment that the policy plays in.
+        policy: the policy.
+        tasks: number of episodes, at least 1.
+        seed: the same seed gives the same tasks and, for a policy that draws from its generator only, the same result.
+        progress: called after each episode.
+
+    Raises:
+        ValueError: there are no tasks to play.
+    """
+    begin = time.perf_counter()
+    results = []
+    for result in play_episodes(env, policy, tasks, seed):
+        results.append(result)
+        if progress is not None:
+            progress(result)
+    return aggregate(results, time.perf_counter() - begin)

@@ -1,0 +1,1 @@
+"""Drawing tasks from a snapshot: workflows, join sampling, phrasing, constraints and splits."""

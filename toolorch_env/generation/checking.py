@@ -1,0 +1,47 @@
+"""Is a task well posed? What a generator promises, checked from the outside."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from toolorch_env.core.calls import Call
+from toolorch_env.core.episode import Replay
+from toolorch_env.core.tasks import Task
+from toolorch_env.generation.phrasing import value_text
+from toolorch_env.rewards.credit import same_value
+from toolorch_env.store.compiled import Selector
+
+
+def unreadable_literals(task: Task) -> Iterator[str]:
+    """Arguments of the reference that neither the query nor an earlier response gives, in words."""
+    said = [mention.value for mention in task.mentions]
+    for index, call in enumerate(task.reference):
+        bound = {binding.parameter for binding in call.bindings}
+        for name, value in call.arguments.items():
+            if name not in bound and not any(type(value) is type(other) and value == other for other in said):
+                yield f"call {index} ({call.tool}): the query does not say {name} = {value!r}"
+
+
+def task_problems(task: Task, replay: Replay) -> Iterator[str]:
+    """Everything that keeps a task from being well posed, in words; nothing for a good one.
+
+    Every literal stands in the query; replaying the reference calls, with their bound arguments selected anew from the
+    responses, gives every response, all of them successes; the arguments are those of the reference.
+    """
+    yield from unreadable_literals(task)
+    for mention in task.mentions:
+        if task.query[mention.start : mention.end] != value_text(mention.value):
+            yield f"the query does not say {mention.value!r} where it should"
+    bodies: list[Any] = []
+    for index, reference in enumerate(task.reference):
+        arguments = dict(reference.arguments)
+        for binding in reference.bindings:
+            selected = Selector(binding.select)(bodies[binding.step])
+            read = replay.tools.signature(reference.tool).parameters[binding.parameter].read(selected)
+            if not same_value(read, arguments.get(binding.parameter)):
+                yield f"call {index} ({reference.tool}): {binding.select!r} gives {selected!r} for {binding.parameter}"
+            arguments[binding.parameter] = selected
+        response = replay.answer(replay.tools.canonical(Call(reference.tool, arguments)))
+        if not response.success:
+            yield f"call {index} ({reference.tool}) is not answered with a recorded success"
+            return
+        bodies.append(response.body)

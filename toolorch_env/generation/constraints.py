@@ -1,0 +1,73 @@
+"""What a user may ask of a task."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from toolorch_env.core.errors import ConstraintError
+
+Split = Literal["train", "validation", "test", "test_workflows"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test", "test_workflows")
+
+
+class TaskConstraints(BaseModel):
+    """Constraints on tasks; the default asks for nothing in particular.
+
+    Attributes:
+        split: which part of all tasks: ``train``, ``validation``, ``test`` (unseen values) or ``test_workflows``
+        (unseen
+            workflows); no task is in two.
+        workflows: only workflows of these names; empty: all.
+        include_tools: only workflows that call all of these tools.
+        exclude_tools: only workflows that call none of these tools; they are not offered as distractors either.
+        min_steps, max_steps: number of reference calls.
+        min_depth, max_depth: number of calls on the longest dependency chain.
+        min_width, max_width: largest number of calls on one dependency level.
+        distractor_tools: number of tools on offer that are not needed (all others, if there are fewer).
+        distractions: at most that many sentences of the query mention values that are not needed; at least one does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    split: Split = "train"
+    workflows: tuple[str, ...] = ()
+    include_tools: tuple[str, ...] = ()
+    exclude_tools: tuple[str, ...] = ()
+    min_steps: int = Field(default=1, ge=1)
+    max_steps: int = Field(default=64, ge=1)
+    min_depth: int = Field(default=1, ge=1)
+    max_depth: int = Field(default=64, ge=1)
+    min_width: int = Field(default=1, ge=1)
+    max_width: int = Field(default=64, ge=1)
+    distractor_tools: int = Field(default=7, ge=0)
+    distractions: int = Field(default=2, ge=0, le=3)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in ("steps", "depth", "width"):
+            low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
+            if low > high:
+                raise ValueError(f"min_{name} is {low}, above max_{name}, which is {high}")
+        both = sorted(set(self.include_tools) & set(self.exclude_tools))
+        if both:
+            raise ValueError(f"tools are both included and excluded: {', '.join(both)}")
+        return self
+
+
+def read_constraints(constraints: TaskConstraints | Mapping[str, Any] | None) -> TaskConstraints:
+    """Constraints from what a user passed.
+
+    Raises:
+        ConstraintError: says which constraint is wrong and why.
+    """
+    if isinstance(constraints, TaskConstraints):
+        return constraints
+    if constraints is not None and not isinstance(constraints, Mapping):
+        raise ConstraintError(f"constraints must be a mapping, got {type(constraints).__name__}")
+    try:
+        return TaskConstraints(**(constraints or {}))
+    except (ValidationError, TypeError) as error:
+        problems = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
+        told = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}".lstrip(": ") for p in problems)
+        raise ConstraintError(f"invalid constraints: {told}") from None

@@ -1,0 +1,281 @@
+"""Workflow files: templates of tool calls whose arguments are bound to the query or to earlier responses."""
+
+import string
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import orjson
+import yaml
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+
+from toolorch_env.core.calls import ToolSet
+from toolorch_env.core.errors import WorkflowError
+from toolorch_env.store.compiled import Link, Selector
+from toolorch_env.store.snapshot import Snapshot
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class QueryArgument(_Model):
+    """An argument whose value the query says: ``{query: origin}``."""
+
+    query: Name
+
+
+class ResponseArgument(_Model):
+    """An argument that is taken from an earlier response: ``{from: flights, select: "flights[0].tail_number"}``."""
+
+    step: Name = Field(alias="from")
+    select: str
+
+
+def _argument_kind(value: Any) -> Literal["query", "response"]:
+    given = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    return "query" if "query" in given else "response"
+
+
+Argument = Annotated[
+    Annotated[QueryArgument, Tag("query")] | Annotated[ResponseArgument, Tag("response")],
+    Discriminator(_argument_kind),
+]
+
+
+class WorkflowStep(_Model):
+    """One call of a workflow."""
+
+    id: Name
+    tool: str
+    arguments: dict[str, Argument] = {}
+    after: tuple[Name, ...] = ()
+
+    @property
+    def depends_on(self) -> set[str]:
+        """Identifiers of the steps that come before this one."""
+        taken = {argument.step for argument in self.arguments.values() if isinstance(argument, ResponseArgument)}
+        return taken.union(self.after)
+
+
+class Workflow(_Model):
+    """A DAG of tool calls and the ways in which a user may ask for it."""
+
+    name: Name
+    description: str = ""
+    literals: dict[Name, Name] = {}
+    steps: tuple[WorkflowStep, ...] = Field(min_length=1)
+    phrasings: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        identifiers = [step.id for step in self.steps]
+        if len(set(identifiers)) < len(identifiers):
+            raise ValueError("two steps have the same id")
+        for step in self.steps:
+            for other in sorted(step.depends_on):
+                if other not in identifiers:
+                    raise ValueError(f"step {step.id!r} refers to a step {other!r} that does not exist")
+        self.order  # noqa: B018  finds cycles
+        self._check_selections()
+        self._check_literals()
+        return self
+
+    def _check_selections(self) -> None:
+        for step in self.steps:
+            for name, argument in step.arguments.items():
+                if isinstance(argument, ResponseArgument):
+                    try:
+                        Selector(argument.select)
+                    except WorkflowError as error:
+                        raise ValueError(f"step {step.id!r}, argument {name!r}: {error}") from None
+
+    def _check_literals(self) -> None:
+        used = {
+            argument.query
+            for step in self.steps
+            for argument in step.arguments.values()
+            if isinstance(argument, QueryArgument)
+        }
+        if used != set(self.literals):
+            odd = ", ".join(sorted(used ^ set(self.literals)))
+            raise ValueError(f"declared literals and those used by steps differ: {odd}")
+        for phrasing in self.phrasings:
+            if template_slots(phrasing) != used:
+                odd = ", ".join(sorted(template_slots(phrasing) ^ used))
+                raise ValueError(f"the phrasing {phrasing!r} does not say exactly the literals: {odd}")
+
+    @cached_property
+    def order(self) -> tuple[WorkflowStep, ...]:
+        """The steps in an order that respects their dependencies, the file's own where it does."""
+        by_id = {step.id: step for step in self.steps}
+        sorter = TopologicalSorter({step.id: step.depends_on for step in self.steps})
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            raise ValueError(f"the steps depend on each other in a cycle: {' -> '.join(error.args[1])}") from None
+        ordered: list[WorkflowStep] = []
+        ready: set[str] = set()
+        while sorter.is_active():
+            ready.update(sorter.get_ready())
+            first = next(step.id for step in self.steps if step.id in ready)
+            ready.remove(first)
+            sorter.done(first)
+            ordered.append(by_id[first])
+        return tuple(ordered)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Index of each step in :attr:`order`, by its id."""
+        return {step.id: index for index, step in enumerate(self.order)}
+
+    @cached_property
+    def depth(self) -> int:
+        """Number of calls on the longest dependency chain."""
+        return 1 + max(self._levels.values())
+
+    @cached_property
+    def width(self) -> int:
+        """Largest number of calls on one dependency level."""
+        levels = list(self._levels.values())
+        return max(map(levels.count, levels))
+
+    @cached_property
+    def _levels(self) -> dict[str, int]:
+        levels: dict[str, int] = {}
+        for step in self.order:
+            levels[step.id] = 1 + max((levels[other] for other in step.depends_on), default=-1)
+        return levels
+
+    def links(self) -> Iterator[Link]:
+        """The ways in which values flow in this workflow."""
+        tool_of = {step.id: step.tool for step in self.steps}
+        for step in self.order:
+            for name, argument in step.arguments.items():
+                if isinstance(argument, ResponseArgument):
+                    yield Link(name, tool_of[argument.step], argument.select)
+
+    def problems(self, tools: ToolSet) -> Iterator[str]:
+        """What keeps the workflow from running on these tools, in words."""
+        for step in self.steps:
+            if step.tool not in tools:
+                yield f"workflow {self.name!r}, step {step.id!r}: there is no tool {step.tool!r}"
+                continue
+            for parameter in step.arguments.keys() - tools.signature(step.tool).parameters.keys():
+                yield f"workflow {self.name!r}, step {step.id!r}: {step.tool} has no parameter {parameter!r}"
+            for problem in tools.signature(step.tool).problems(step.arguments):
+                if problem.kind == "missing_parameter":
+                    yield f"workflow {self.name!r}, step {step.id!r}: {problem.message}"
+
+
+class WorkflowSet(_Model):
+    """All workflows of one domain, with what their queries are made of."""
+
+    domain: Name
+    kinds: dict[Name, str] = {}
+    distractions: tuple[str, ...] = ()
+    workflows: tuple[Workflow, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [workflow.name for workflow in self.workflows]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two workflows are named {name!r}")
+        for workflow in self.workflows:
+            for kind in sorted(set(workflow.literals.values()) - set(self.kinds)):
+                raise ValueError(f"workflow {workflow.name!r} uses the kind {kind!r}, which is not declared")
+        for sentence in self.distractions:
+            for kind in sorted(template_slots(sentence) - set(self.kinds)):
+                raise ValueError(f"the distraction {sentence!r} uses the kind {kind!r}, which is not declared")
+        return self
+
+    def links(self) -> set[Link]:
+        """The ways in which values flow in any of the workflows."""
+        return {link for workflow in self.workflows for link in workflow.links()}
+
+    def check_tools(self, tools: ToolSet) -> None:
+        """Checks all workflows against the tools that they call.
+
+        Raises:
+            WorkflowError: a tool or parameter is unknown, or a required parameter is not bound.
+        """
+        problems = [problem for workflow in self.workflows for problem in workflow.problems(tools)]
+        if problems:
+            raise WorkflowError("; ".join(problems[:10]))
+
+
+def template_slots(template: str) -> set[str]:
+    """Names of the ``{slots}`` of a phrasing.
+
+    Raises:
+        ValueError: a brace is not closed, or a slot is more than a name.
+    """
+    slots = set()
+    for _, name, spec, conversion in string.Formatter().parse(template):
+        if name is None:
+            continue
+        if not name.isidentifier() or spec or conversion:
+            raise ValueError(f"{template!r}: {{{name}}} is not a plain slot")
+        slots.add(name)
+    return slots
+
+
+def parse_workflows(document: Any, where: str = "workflows") -> WorkflowSet:
+    """The workflows in a parsed YAML or JSON document.
+
+    Raises:
+        WorkflowError: says where and what is wrong.
+    """
+    try:
+        return WorkflowSet.model_validate(document)
+    except ValidationError as error:
+        raise WorkflowError(f"{where}: {_first_problems(error, document)}") from None
+
+
+def load_workflows(path: str | Path) -> WorkflowSet:
+    """The workflows in a YAML file.
+
+    Raises:
+        WorkflowError: the file is missing or not valid; says where and what.
+    """
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise WorkflowError(f"{path}: {error}") from None
+    return parse_workflows(document, str(path))
+
+
+def snapshot_workflows(snapshot: Snapshot) -> WorkflowSet:
+    """The workflows that are stored in a snapshot.
+
+    Raises:
+        WorkflowError: there are none, or they do not fit its tools.
+    """
+    data = snapshot.blob("workflows")
+    if data is None:
+        raise WorkflowError(f"the snapshot {snapshot.name!r} holds no workflows: pass some to the generator")
+    workflows = parse_workflows(orjson.loads(data), snapshot.name)
+    workflows.check_tools(snapshot.tools)
+    return workflows
+
+
+def _first_problems(error: ValidationError, document: Any) -> str:
+    messages = []
+    for problem in error.errors()[:5]:
+        place = list(problem["loc"])
+        if place[:1] == ["workflows"] and len(place) > 1 and isinstance(document, Mapping):
+            place[:2] = [f"workflow {_name_of(document, place[1])}"]
+        messages.append(f"{' / '.join(map(str, place))}: {problem['msg'].removeprefix('Value error, ')}".lstrip(": "))
+    return "; ".join(messages)
+
+
+def _name_of(document: Mapping[str, Any], index: Any) -> str:
+    try:
+        return repr(document["workflows"][index]["name"])
+    except (LookupError, TypeError):
+        return f"number {index}"

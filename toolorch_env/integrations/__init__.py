@@ -1,0 +1,1 @@
+"""Trainers: one small file each, each behind its own extra."""

@@ -1,0 +1,1 @@
+"""Policies: anything that picks the next action."""

@@ -1,0 +1,1 @@
+"""Recording APIs into snapshots."""

@@ -1,0 +1,15 @@
+"""The atomic part of the graduated reward alone, for ablations."""
+
+from collections.abc import Sequence
+
+from toolorch_env.rewards.base import PotentialReward
+
+
+class AtomicReward(PotentialReward):
+    """Credit for each call, whatever the order: ``potential = mean of atomic`` over the reference calls."""
+
+    name = "atomic"
+
+    def potential(self, atomic: Sequence[float], complete: Sequence[bool], ordered: Sequence[bool]) -> float:
+        """See the class."""
+        return sum(atomic) / len(atomic)

@@ -1,0 +1,1 @@
+"""The snapshot: one SQLite file of tools, recorded responses, workflows and provenance."""

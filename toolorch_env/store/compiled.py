@@ -1,0 +1,258 @@
+"""The compiled form of a snapshot: every value that can flow from a response into a later argument, as an integer.
+
+For each tool there is one table with a row for each recorded success: which values its arguments had, and which
+values its output expressions select from the response. Joins of workflows and steps of the environment are look-ups
+in these tables.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from typing import Any
+
+import jmespath
+import numpy as np
+import orjson
+import zstandard
+from jmespath.exceptions import JMESPathError
+
+from toolorch_env.core.calls import ToolSet
+from toolorch_env.core.canonical import canonical_json, rounded
+from toolorch_env.core.errors import SnapshotCorruptError, WorkflowError
+from toolorch_env.core.responses import Response
+
+ABSENT = -1
+"""Stands for: no such argument, or nothing selected."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Link:
+    """A way for a value to flow: what ``select`` finds in a response of ``tool`` can be passed as ``parameter``."""
+
+    parameter: str
+    tool: str
+    select: str
+
+
+@dataclass(frozen=True)
+class ToolTable:
+    """The recorded successes of one tool, as value ids.
+
+    Attributes:
+        rows: row identifiers in the snapshot, int64, ascending, shape (n,).
+        parameters: names of the columns of ``arguments``.
+        arguments: value ids, int32, shape (n, len(parameters)); :data:`ABSENT` where the argument is at its default.
+        selects: JMESPath expressions, the columns of ``outputs``.
+        outputs: value ids, int32, shape (n, len(selects)); :data:`ABSENT` where nothing is selected.
+    """
+
+    rows: np.ndarray
+    parameters: tuple[str, ...]
+    arguments: np.ndarray
+    selects: tuple[str, ...]
+    outputs: np.ndarray
+
+    def find(self, row: int) -> int | None:
+        """Position of a row identifier, ``None`` if it is not there."""
+        position = int(self.rows.searchsorted(row))
+        return position if position < len(self.rows) and self.rows[position] == row else None
+
+
+class Compiled:
+    """All tables of a snapshot and the values that their ids stand for.
+
+    Args:
+        values: interned JSON values; a value's id is its index.
+        links: the ways in which values can flow, sorted.
+        tables: a table for each tool.
+    """
+
+    def __init__(self, values: list[Any], links: tuple[Link, ...], tables: dict[str, ToolTable]) -> None:
+        self.values = values
+        self.links = links
+        self.tables = tables
+
+    @cached_property
+    def ids(self) -> dict[bytes, int]:
+        """Value id by canonical JSON."""
+        return {canonical_json(value): index for index, value in enumerate(self.values)}
+
+    @cached_property
+    def rounded_ids(self) -> np.ndarray:
+        """For each value id the smallest id that is equal to it when fractions are rounded; int32."""
+        result = np.arange(len(self.values), dtype=np.int32)
+        first: dict[bytes, int] = {}
+        for index, value in enumerate(self.values):
+            if isinstance(value, (float, list, dict)):
+                result[index] = first.setdefault(canonical_json(rounded(value)), index)
+        return result
+
+    def to_bytes(self) -> bytes:
+        """The compressed form that is stored in the snapshot."""
+        tables = list(self.tables.items())
+        header = {
+            "links": [[link.parameter, link.tool, link.select] for link in self.links],
+            "tables": [[name, table.parameters, table.selects] for name, table in tables],
+            "values": self.values,
+        }
+        arrays = {"header": np.frombuffer(orjson.dumps(header), np.uint8)}
+        for index, (_, table) in enumerate(tables):
+            arrays |= {f"rows{index}": table.rows, f"arguments{index}": table.arguments}
+            arrays[f"outputs{index}"] = table.outputs
+        buffer = BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        return zstandard.ZstdCompressor(level=12).compress(buffer.getvalue())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Compiled":
+        """Reads :meth:`to_bytes` back.
+
+        Raises:
+            SnapshotCorruptError: the data is damaged.
+        """
+        try:
+            arrays = np.load(BytesIO(zstandard.ZstdDecompressor().decompress(data)), allow_pickle=False)
+            header = orjson.loads(arrays["header"].tobytes())
+            tables = {
+                name: ToolTable(
+                    arrays[f"rows{index}"],
+                    tuple(parameters),
+                    arrays[f"arguments{index}"],
+                    tuple(selects),
+                    arrays[f"outputs{index}"],
+                )
+                for index, (name, parameters, selects) in enumerate(header["tables"])
+            }
+            return cls(header["values"], tuple(Link(*link) for link in header["links"]), tables)
+        except (zstandard.ZstdError, ValueError, KeyError, TypeError, OSError) as error:
+            raise SnapshotCorruptError(f"the compiled form is damaged: {error}") from None
+
+
+class Selector:
+    """A compiled JMESPath expression that selects one value from a body.
+
+    Selections by order (``min_by``, ``max_by``, ``sort_by``) with a tie select nothing: which of the tied elements is
+    meant could not be known. It is found by selecting from the body with all its lists reversed.
+
+    Raises:
+        WorkflowError: the expression is not valid JMESPath.
+    """
+
+    def __init__(self, select: str) -> None:
+        self.select = select
+        try:
+            self._expression = jmespath.compile(select)
+        except JMESPathError as error:
+            raise WorkflowError(f"{select!r} is not a valid JMESPath expression: {error}") from None
+        self._by_order = any(name in select for name in ("min_by(", "max_by(", "sort_by("))
+
+    def __call__(self, body: Any) -> Any:
+        """The selected value, ``None`` where there is none."""
+        found = self._search(body)
+        if self._by_order and found is not None and self._search(_reversed(body)) != found:
+            return None
+        return found
+
+    def _search(self, body: Any) -> Any:
+        try:
+            return self._expression.search(body)
+        except (JMESPathError, TypeError):  # a function applied to what is not there
+            return None
+
+
+def _reversed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _reversed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_reversed(item) for item in reversed(value)]
+    return value
+
+
+class _Values:
+    """Interns values."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._ids: dict[bytes, int] = {}
+
+    def __call__(self, value: Any) -> int:
+        if value is None:
+            return ABSENT
+        key = canonical_json(value)
+        found = self._ids.setdefault(key, len(self.values))
+        if found == len(self.values):
+            self.values.append(orjson.loads(key))
+        return found
+
+
+def compile_records(records: Iterable[tuple[str, bytes, Response]], tools: ToolSet, links: Iterable[Link]) -> Compiled:
+    """Evaluates all output expressions on all recorded successes.
+
+    Args:
+        records: tool name, canonical arguments as JSON and response of each recorded call, in the order of rows.
+        tools: the snapshot's tools.
+        links: the ways in which values can flow; their expressions are the output expressions.
+
+    Raises:
+        WorkflowError: an expression is not valid JMESPath, or a link names an unknown tool.
+    """
+    links = tuple(sorted(set(links)))
+    intern = _Values()
+    builders = {name: _TableBuilder(tuple(tools.signature(name).parameters), intern) for name in tools}
+    for link in links:
+        if link.tool not in builders:
+            raise WorkflowError(f"a link refers to the tool {link.tool!r}, which is not in the snapshot")
+        builders[link.tool].add_select(link.select)
+    for name in tools:  # defaults may be passed, too
+        for parameter in tools.signature(name).parameters.values():
+            intern(parameter.default)
+    for tool, arguments, response in records:
+        if response.success and response.row is not None:
+            builders[tool].add(response.row, orjson.loads(arguments), response.body)
+    return Compiled(intern.values, links, {name: builder.build() for name, builder in builders.items()})
+
+
+class _TableBuilder:
+    def __init__(self, parameters: tuple[str, ...], intern: _Values) -> None:
+        self._parameters = parameters
+        self._intern = intern
+        self._selectors: list[Selector] = []
+        self._rows: list[int] = []
+        self._arguments: list[list[int]] = []
+        self._outputs: list[list[int]] = []
+
+    def add_select(self, select: str) -> None:
+        if select not in [selector.select for selector in self._selectors]:
+            self._selectors.append(Selector(select))
+
+    def add(self, row: int, arguments: dict[str, Any], body: Any) -> None:
+        if not arguments.keys() <= set(self._parameters):
+            return  # a call with parameters that the tool does not declare is no part of any workflow
+        self._rows.append(row)
+        self._arguments.append([self._intern(arguments.get(name)) for name in self._parameters])
+        self._outputs.append([self._intern(selector(body)) for selector in self._selectors])
+
+    def build(self) -> ToolTable:
+        count = len(self._rows)
+        order = np.argsort(np.array(self._rows, np.int64))
+        return ToolTable(
+            np.array(self._rows, np.int64)[order],
+            self._parameters,
+            np.array(self._arguments, np.int32).reshape(count, len(self._parameters))[order],
+            tuple(selector.select for selector in self._selectors),
+            np.array(self._outputs, np.int32).reshape(count, len(self._selectors))[order],
+        )
+
+
+def same_compiled(left: Compiled, right: Compiled) -> bool:
+    """Whether two compiled forms are equal."""
+
+    def parts(compiled: Compiled) -> Iterator[Sequence[Any]]:
+        yield compiled.values
+        yield compiled.links
+        for name, table in compiled.tables.items():
+            yield (name, table.parameters, table.selects)
+            yield [array.tobytes() for array in (table.rows, table.arguments, table.outputs)]
+
+    return [list(part) for part in parts(left)] == [list(part) for part in parts(right)]

@@ -1,0 +1,17 @@
+"""Keys and digests as the 64-bit integers that rows are found by."""
+
+from hashlib import blake2b
+
+from toolorch_env.core.responses import Response
+
+
+def split_key(key: bytes) -> tuple[int, int]:
+    """The two signed 64-bit halves of a 16-byte key: row identifier and check."""
+    return int.from_bytes(key[:8], "big", signed=True), int.from_bytes(key[8:], "big", signed=True)
+
+
+def body_digest(response: Response) -> int:
+    """Non-zero signed 64-bit digest of a successful body that says something, 0 for any other."""
+    if not response.success or response.is_empty:
+        return 0
+    return int.from_bytes(blake2b(response.raw, digest_size=8).digest(), "big", signed=True) or 1

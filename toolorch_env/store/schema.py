@@ -1,0 +1,65 @@
+"""Tables of a snapshot, format version 1. Written through SQLAlchemy, readable with any SQLite tool."""
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text
+
+FORMAT_VERSION = 1
+"""Stands in SQLite's ``user_version``. A reader refuses files of a newer format."""
+
+APPLICATION_ID = 0x544F4F52
+"""``TOOR``: stands in SQLite's ``application_id`` and tells a snapshot from other SQLite files."""
+
+PAGE_SIZE = 16_384
+
+metadata = MetaData()
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+    comment="Provenance: name, description, source, licence, created_at, content_hash, toolorch_version.",
+)
+
+tools = Table(
+    "tools",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False, unique=True),
+    Column("description", Text, nullable=False),
+    Column("parameters", Text, nullable=False, comment="JSON Schema"),
+    Column("miss_status", SmallInteger, nullable=False),
+    Column("miss_body", Text, nullable=False, comment="JSON"),
+    Column("read_only", SmallInteger, nullable=False),
+)
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False,
+           comment="first 8 bytes of the call's key, big endian, signed"),
+    Column("key_rest", BigInteger, nullable=False, comment="last 8 bytes of the key"),
+    Column("tool_id", Integer, nullable=False),
+    Column("status", SmallInteger, nullable=False),
+    Column("digest", BigInteger, nullable=False, comment="of a successful body that says something, else 0"),
+    Column("latency_us", Integer, nullable=False),
+    Column("recorded_at", BigInteger, nullable=False, comment="Unix time in seconds"),
+    Column("content", LargeBinary, nullable=False, comment="zstd: canonical arguments, a newline, the body"),
+)  # fmt: skip
+
+rounded_keys = Table(
+    "rounded_keys",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False,
+           comment="first 8 bytes of the key of the call with rounded fractions"),
+    Column("key_rest", BigInteger, nullable=False),
+    Column("response_id", BigInteger, nullable=False),
+    comment="Calls with fractions in their arguments, found again when an agent rounds them.",
+)  # fmt: skip
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+    comment="dictionary (zstd), workflows (YAML as JSON), compiled (derived: may be dropped and rebuilt).",
+)

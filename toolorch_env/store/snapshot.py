@@ -1,0 +1,230 @@
+"""Reading a snapshot: read-only, opened lazily in each process and thread, safe under fork, spawn and pickling."""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from toolorch_env.core.calls import CanonicalCall, ToolSet
+from toolorch_env.core.errors import SnapshotCorruptError, SnapshotFormatError, SnapshotNotFoundError
+from toolorch_env.core.responses import Response, Source
+from toolorch_env.core.tools import Tool
+from toolorch_env.store.compiled import Compiled
+from toolorch_env.store.content import Unpacker
+from toolorch_env.store.keys import split_key
+from toolorch_env.store.schema import APPLICATION_ID, FORMAT_VERSION
+
+RESPONSE_CACHE = 1024
+"""Number of decoded responses that a process keeps."""
+
+_MMAP_BYTES = 2**30
+_SELECT = "SELECT key_rest, status, digest, latency_us, recorded_at, content FROM responses WHERE id = ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One recorded call with its response.
+
+    Attributes:
+        tool: tool name.
+        arguments: canonical arguments, as JSON.
+        key_halves: the key as it is stored (see :func:`toolorch_env.store.keys.split_key`).
+        response: what the API answered.
+    """
+
+    tool: str
+    arguments: bytes
+    key_halves: tuple[int, int]
+    response: Response
+
+
+class _Handle:
+    """One open connection of one thread in one process."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = os.getpid()
+        # `immutable` keeps SQLite from locking, so that read-only folders and many processes are no matter
+        uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
+        self.connection = sqlite3.connect(uri, uri=True, check_same_thread=False, cached_statements=16)
+        self.connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
+        row = self.connection.execute("SELECT data FROM blobs WHERE name = 'dictionary'").fetchone()
+        self.unpacker = Unpacker(row[0] if row else b"")
+
+
+class Snapshot:
+    """A recorded API.
+
+    Args:
+        path: the SQLite file.
+
+    Raises:
+        SnapshotNotFoundError: there is no such file.
+        SnapshotFormatError: it is no snapshot, or of a newer format.
+        SnapshotCorruptError: it is damaged.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        check_header(self.path)
+        self._local = threading.local()
+        self._read_response = lru_cache(RESPONSE_CACHE)(self._read_response_uncached)
+        self.tools  # noqa: B018  reads the tools now, so that a damaged file is told at once
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"])  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return f"Snapshot({str(self.path)!r})"
+
+    @property
+    def _handle(self) -> _Handle:
+        handle: _Handle | None = getattr(self._local, "handle", None)
+        if handle is None or handle.process != os.getpid():  # a connection must not cross a fork
+            try:
+                handle = _Handle(self.path)
+            except sqlite3.DatabaseError as error:
+                raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
+            self._local.handle = handle
+        return handle
+
+    def _rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        try:
+            return self._handle.connection.execute(statement, parameters).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
+
+    @cached_property
+    def meta(self) -> dict[str, str]:
+        """Provenance by name (see :data:`toolorch_env.store.schema.meta`)."""
+        return dict(self._rows("SELECT name, value FROM meta ORDER BY name"))
+
+    @property
+    def name(self) -> str:
+        """Name of the snapshot."""
+        return self.meta.get("name", self.path.stem)
+
+    @cached_property
+    def tools(self) -> ToolSet:
+        """The recorded tools."""
+        rows = self._rows(
+            "SELECT name, description, parameters, miss_status, miss_body, read_only FROM tools ORDER BY id"
+        )
+        try:
+            return ToolSet(
+                Tool(name, description, orjson.loads(parameters), status, orjson.loads(body), bool(read_only))
+                for name, description, parameters, status, body, read_only in rows
+            )
+        except orjson.JSONDecodeError as error:
+            raise SnapshotCorruptError(f"{self.path} is damaged: a tool's schema is not JSON ({error})") from None
+
+    def __len__(self) -> int:
+        """Number of recorded responses."""
+        return int(self._rows("SELECT count(*) FROM responses")[0][0])
+
+    def blob(self, name: str) -> bytes | None:
+        """A named piece of data (see :data:`toolorch_env.store.schema.blobs`), ``None`` if absent."""
+        rows = self._rows("SELECT data FROM blobs WHERE name = ?", name)
+        return rows[0][0] if rows else None
+
+    @cached_property
+    def compiled(self) -> Compiled | None:
+        """The compiled form, ``None`` if this snapshot was not compiled."""
+        data = self.blob("compiled")
+        return None if data is None else Compiled.from_bytes(data)
+
+    def look_up(self, call: CanonicalCall) -> Response | None:
+        """The recorded response to a call: under its exact key first, then under its rounded one."""
+        response = self._read_response(call.key)
+        if response is not None:
+            return response
+        return self._read_rounded(call.rounded_key)
+
+    def _read_response_uncached(self, key: bytes) -> Response | None:
+        row, rest = split_key(key)
+        return self._response(row, rest, Source.RECORDED)
+
+    def _response(self, row: int, rest: int | None, source: Source) -> Response | None:
+        handle = self._handle
+        try:
+            found = handle.connection.execute(_SELECT, (row,)).fetchone()
+        except sqlite3.DatabaseError as error:
+            raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
+        if found is None or (rest is not None and found[0] != rest):
+            return None
+        _, status, digest, latency, recorded_at, content = found
+        body = handle.unpacker.unpack(content)[1]
+        return Response(status, body, source, digest=digest, latency=latency * 1e-6, recorded_at=recorded_at, row=row)
+
+    def _read_rounded(self, key: bytes) -> Response | None:
+        row, rest = split_key(key)
+        found = self._rows("SELECT response_id FROM rounded_keys WHERE id = ? AND key_rest = ?", row, rest)
+        return self._response(found[0][0], None, Source.ROUNDED) if found else None
+
+    def records(self) -> Iterator[Record]:
+        """All recorded calls with their responses, in the order of their keys.
+
+        Raises:
+            SnapshotCorruptError: a row is damaged.
+        """
+        handle = self._handle
+        names = dict(self._rows("SELECT id, name FROM tools"))
+        try:
+            rows = handle.connection.execute(
+                "SELECT id, key_rest, tool_id, status, digest, latency_us, recorded_at, content FROM responses"
+                " ORDER BY id"
+            )
+            for row, rest, tool, status, digest, latency, recorded_at, content in rows:
+                arguments, body = handle.unpacker.unpack(content)
+                response = Response(
+                    status,
+                    body,
+                    Source.RECORDED,
+                    digest=digest,
+                    latency=latency * 1e-6,
+                    recorded_at=recorded_at,
+                    row=row,
+                )
+                if tool not in names:
+                    raise SnapshotCorruptError(f"{self.path} is damaged: a response belongs to no tool")
+                yield Record(names[tool], arguments, (row, rest), response)
+        except sqlite3.DatabaseError as error:
+            raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
+
+
+def check_header(path: Path) -> None:
+    """Reads the first 100 bytes of a file: is it a whole snapshot of a format that is known here?
+
+    Raises:
+        SnapshotNotFoundError, SnapshotFormatError, SnapshotCorruptError: as :class:`Snapshot`.
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+        size = path.stat().st_size
+    except FileNotFoundError:
+        raise SnapshotNotFoundError(f"there is no snapshot at {path}") from None
+    except OSError as error:
+        raise SnapshotNotFoundError(f"the snapshot {path} cannot be read: {error.strerror}") from None
+    if header[:16] != b"SQLite format 3\0" or len(header) < 100:
+        raise SnapshotFormatError(f"{path} is not a snapshot: it is not an SQLite file")
+    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+        raise SnapshotFormatError(f"{path} is an SQLite file, but not a ToolOrch snapshot")
+    version = int.from_bytes(header[60:64], "big")
+    if version > FORMAT_VERSION:
+        raise SnapshotFormatError(
+            f"{path} has snapshot format {version}, newer than {FORMAT_VERSION}: update toolorch-env to read it"
+        )
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65_536 if page_size == 1 else page_size
+    pages = int.from_bytes(header[28:32], "big")
+    if size < pages * page_size:
+        raise SnapshotCorruptError(f"{path} is truncated: {size:,} of {pages * page_size:,} bytes are there")

@@ -1,0 +1,213 @@
+"""Writing a snapshot: all at once, into a temporary file that takes the final name when it is whole."""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
+from toolorch_env.core.canonical import canonical_json
+from toolorch_env.core.errors import RecordingError, SnapshotWriteError
+from toolorch_env.core.responses import Response, Source
+from toolorch_env.core.tools import Tool
+from toolorch_env.store import schema
+from toolorch_env.store.compiled import Link, compile_records
+from toolorch_env.store.content import Packer, train_dictionary
+from toolorch_env.store.hashing import content_hash
+from toolorch_env.store.keys import body_digest, split_key
+
+
+class SnapshotWriter:
+    """Collects recorded calls and writes them as one snapshot::
+
+        with SnapshotWriter(path, tools, name="travel", source="...", licence="...") as writer:
+            writer.add(Call("get_airport", {"iata": "ZRH"}), 200, body, latency=0.002, recorded_at=1700000000)
+
+    The file appears, replacing an older one, when the block ends without an error; else nothing changes.
+
+    Args:
+        path: where the snapshot goes.
+        tools: the recorded tools.
+        name, description, source, licence: provenance.
+        workflows: the workflow document, as JSON.
+        links: the ways in which values can flow; the snapshot is compiled for them.
+
+    Raises:
+        SnapshotWriteError: the folder is missing or read-only. Told at once, before anything is recorded.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        tools: Iterable[Tool],
+        *,
+        name: str,
+        description: str = "",
+        source: str = "",
+        licence: str = "",
+        workflows: Any = None,
+        links: Iterable[Link] = (),
+    ) -> None:
+        self.path = Path(path)
+        self.tools = ToolSet(tools)
+        self._meta = {"name": name, "description": description, "source": source, "licence": licence}
+        self._workflows = workflows
+        self._links = tuple(links)
+        self._records: dict[bytes, tuple[CanonicalCall, bytes, Response]] = {}
+        self._temporary = self._reserve()
+
+    def _reserve(self) -> Path:
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent)
+        except OSError as error:
+            raise SnapshotWriteError(f"the snapshot {self.path} cannot be written: {error.strerror}") from None
+        os.close(descriptor)
+        return Path(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._write()
+                self._temporary.chmod(0o644)
+                self._temporary.replace(self.path)
+        except (OSError, SQLAlchemyError) as problem:
+            raise SnapshotWriteError(f"the snapshot {self.path} cannot be written: {problem}") from problem
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def __len__(self) -> int:
+        """Number of calls recorded so far."""
+        return len(self._records)
+
+    def __contains__(self, call: Call) -> bool:
+        """Whether a call was recorded."""
+        return self.tools.canonical(call).key in self._records
+
+    def add(self, call: Call, status: int, body: Any, *, latency: float = 0.0, recorded_at: int = 0) -> bool:
+        """Records the response to a call. The first one stays: returns whether this was it.
+
+        Args:
+            call: the call; its tool must be one of the snapshot's.
+            status: HTTP status or its nearest equivalent.
+            body: the JSON body, parsed.
+            latency: seconds.
+            recorded_at: Unix time in seconds.
+
+        Raises:
+            RecordingError: the tool is unknown, or arguments or body are not JSON.
+        """
+        if call.tool not in self.tools:
+            raise RecordingError(f"there is no tool {call.tool!r} in this snapshot")
+        try:
+            canonical = self.tools.canonical(call)
+            arguments = canonical_json(canonical.arguments)
+            raw = orjson.dumps(body)
+        except (ValueError, TypeError) as error:
+            raise RecordingError(f"a call of {call.tool} cannot be recorded: {error}") from None
+        if canonical.key in self._records:
+            return False
+        row = split_key(canonical.key)[0]
+        response = Response(status, raw, Source.RECORDED, latency=latency, recorded_at=recorded_at, row=row)
+        response.digest = body_digest(response)
+        self._records[canonical.key] = (canonical, arguments, response)
+        return True
+
+    def _write(self) -> None:
+        engine = create_engine(f"sqlite:///{self._temporary}")
+        try:
+            with engine.connect() as connection:
+                for pragma in (
+                    f"page_size = {schema.PAGE_SIZE}",
+                    f"application_id = {schema.APPLICATION_ID}",
+                    f"user_version = {schema.FORMAT_VERSION}",
+                    "journal_mode = OFF",
+                ):
+                    connection.execute(text(f"PRAGMA {pragma}"))
+                schema.metadata.create_all(connection)
+                self._insert_all(connection)
+                connection.commit()
+                connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM"))
+        finally:
+            engine.dispose()
+
+    def _insert_all(self, connection: Any) -> None:
+        ordered = sorted(self._records.values(), key=lambda record: split_key(record[0].key)[0])
+        listed = [(call.tool, arguments, response) for call, arguments, response in ordered]
+        dictionary = train_dictionary([arguments + b"\n" + response.raw for _, arguments, response in listed])
+        blobs = {"dictionary": dictionary, "compiled": compile_records(listed, self.tools, self._links).to_bytes()}
+        if self._workflows is not None:
+            blobs["workflows"] = orjson.dumps(self._workflows)
+        meta = {
+            **self._meta,
+            "content_hash": content_hash(self.tools.values(), listed),
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "responses": str(len(listed)),
+            "toolorch_version": _package_version(),
+        }
+        connection.execute(schema.meta.insert(), [{"name": name, "value": value} for name, value in meta.items()])
+        connection.execute(schema.tools.insert(), [_tool_row(i, tool) for i, tool in enumerate(self.tools.values())])
+        connection.execute(schema.blobs.insert(), [{"name": name, "data": data} for name, data in blobs.items()])
+        identifiers = {name: index for index, name in enumerate(self.tools)}
+        packer = Packer(dictionary)
+        rows = [_response_row(record, identifiers, packer) for record in ordered]
+        if rows:
+            connection.execute(schema.responses.insert(), rows)
+        rounded = {row["id"]: row for record in reversed(ordered) if (row := _rounded_row(record[0])) is not None}
+        if rounded:
+            connection.execute(schema.rounded_keys.insert(), list(rounded.values()))
+
+
+def _tool_row(index: int, tool: Tool) -> dict[str, Any]:
+    return {
+        "id": index,
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": orjson.dumps(dict(tool.parameters)).decode(),
+        "miss_status": tool.miss_status,
+        "miss_body": orjson.dumps(tool.miss_body).decode(),
+        "read_only": int(tool.read_only),
+    }
+
+
+def _response_row(
+    record: tuple[CanonicalCall, bytes, Response], identifiers: dict[str, int], packer: Packer
+) -> dict[str, Any]:
+    call, arguments, response = record
+    row, rest = split_key(call.key)
+    return {
+        "id": row,
+        "key_rest": rest,
+        "tool_id": identifiers[call.tool],
+        "status": response.status,
+        "digest": response.digest,
+        "latency_us": round(response.latency * 1e6),
+        "recorded_at": response.recorded_at,
+        "content": packer.pack(arguments, response.raw),
+    }
+
+
+def _rounded_row(call: CanonicalCall) -> dict[str, Any] | None:
+    if call.key == call.rounded_key:
+        return None
+    row, rest = split_key(call.rounded_key)
+    return {"id": row, "key_rest": rest, "response_id": split_key(call.key)[0]}
+
+
+def _package_version() -> str:
+    try:
+        return version("toolorch-env")
+    except PackageNotFoundError:  # run from a source tree that is not installed
+        return "unknown"
