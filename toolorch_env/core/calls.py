@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
+
+import orjson
 
 from toolorch_env.core.canonical import canonical_json, plain, rounded
 from toolorch_env.core.errors import ToolSchemaError
@@ -34,8 +36,7 @@ class Malformed:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalCall:
+class CanonicalCall(NamedTuple):
     """A call read through its tool's schema.
 
     Attributes:
@@ -66,7 +67,11 @@ def canonical_call(tool: str, arguments: dict[str, Any]) -> CanonicalCall:
     Raises:
         ValueError: an argument is not a JSON value.
     """
-    key = call_key(tool, canonical_json(arguments))
+    try:
+        written = orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)  # what was read is plain: canonical_json, faster
+    except (TypeError, RecursionError) as error:
+        raise ValueError(f"not a JSON value: {error}") from None
+    key = call_key(tool, written)
     for value in arguments.values():
         if isinstance(value, (float, list, dict)):
             return CanonicalCall(tool, arguments, key, call_key(tool, canonical_json(rounded(arguments))))

@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -13,6 +12,7 @@ FRACTION_DECIMALS = 4
 MAX_SAFE_FLOAT = 2.0**53
 """Whole floats below this are exact integers; larger ones stay floats."""
 
+_NUMBER_STARTS = frozenset("-0123456789")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
@@ -76,46 +76,48 @@ def read_number(text: str) -> int | float | None:
     return int(text) if text.lstrip("-").isdigit() else _plain_float(number)
 
 
-def scalars(value: Any) -> Iterator[Any]:
-    """All scalar leaves of a JSON value, object keys included, in document order."""
-    stack = [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, dict):
-            for key, inner in reversed(item.items()):
-                stack += (inner, key)
-        elif isinstance(item, list):
-            stack.extend(reversed(item))
-        else:
-            yield item
-
-
 def token(value: Any) -> str | None:
     """The text under which a scalar is recognised across responses, queries and arguments.
 
     Numbers are rounded and written canonically, so that ``47.4436988830566`` and ``47.4437`` are one token, and so are
     ``2``, ``2.0``. Booleans and null have no token: nobody has to see them before using them.
     """
-    if type(value) is str:
-        return value
-    if value is None or isinstance(value, bool):
-        return None
-    return orjson.dumps(rounded(value) if type(value) is float else value).decode()
+    kind = type(value)
+    if kind is str:
+        return str(value)
+    if kind is int:
+        return str(value)
+    if kind is float:
+        return orjson.dumps(rounded(value)).decode()
+    return None
 
 
 def tokens(value: Any) -> frozenset[str]:
-    """Tokens of all scalars in ``value``. A text in number notation counts as that number too."""
-    found = set()
-    for scalar in scalars(value):
-        text = token(scalar)
-        if text is None:
-            continue
-        found.add(text)
-        if type(scalar) is str and text[:1] in "-0123456789" and text:
-            number = read_number(text)
-            if number is not None:
-                found.add(token(number) or text)
+    """Tokens of all scalars in ``value``, object keys included. A text in number notation counts as that number too."""
+    found: set[str] = set()
+    _collect_tokens(value, found)
     return frozenset(found)
+
+
+def _collect_tokens(value: Any, found: set[str]) -> None:
+    kind = type(value)
+    if kind is str:
+        found.add(value)
+        if value[:1] in _NUMBER_STARTS:
+            number = read_number(value)
+            if number is not None:
+                _collect_tokens(number, found)
+    elif kind is dict:
+        found.update(value)
+        for item in value.values():
+            _collect_tokens(item, found)
+    elif kind is list or kind is tuple:
+        for item in value:
+            _collect_tokens(item, found)
+    else:
+        text = token(value)
+        if text is not None:
+            found.add(text)
 
 
 def is_empty(value: Any) -> bool:

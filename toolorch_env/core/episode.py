@@ -1,8 +1,7 @@
 """The episode: one task being played. It knows no Gymnasium and can be forked."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from toolorch_env.core.calls import Call, CanonicalCall, Malformed, ToolSet
 from toolorch_env.core.errors import EpisodeError
@@ -29,8 +28,7 @@ class Replay(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One call of an episode and what came of it.
 
     Attributes:

@@ -3,11 +3,9 @@
 This part knows no weights. Rewards and metrics both stand on it, so that they cannot disagree about what is done.
 """
 
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import token, tokens
@@ -17,8 +15,7 @@ from toolorch_env.core.tasks import ReferenceCall, Task
 Digest = Callable[[CanonicalCall], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """What one call did for the reference solution.
 
     Attributes:
@@ -50,6 +47,10 @@ class Reference:
         self.calls: tuple[CanonicalCall, ...] = tuple(
             tools.canonical(Call(call.tool, call.arguments)) for call in task.reference
         )
+        self._steps_by_key: dict[bytes, tuple[int, ...]] = {}
+        for index, call in enumerate(self.calls):
+            for key in {call.key, call.rounded_key}:
+                self._steps_by_key[key] = (*self._steps_by_key.get(key, ()), index)
         self.bound: tuple[frozenset[str], ...] = tuple(
             frozenset(binding.parameter for binding in call.bindings) for call in task.reference
         )
@@ -59,6 +60,10 @@ class Reference:
         """Response digest of each reference call."""
         return tuple(self._digest(call) for call in self.calls)
 
+    def steps_of(self, call: CanonicalCall) -> tuple[int, ...]:
+        """Indices of the reference calls that are this very call, fractions compared by their fourth decimal."""
+        return self._steps_by_key.get(call.key) or self._steps_by_key.get(call.rounded_key, ())
+
     @cached_property
     def query_tokens(self) -> frozenset[str]:
         """Tokens of the values that the query mentions."""
@@ -66,9 +71,7 @@ class Reference:
 
     def in_query(self, text: str) -> bool:
         """Whether a token is mentioned in the query, or stands there as words of its own."""
-        if text in self.query_tokens:
-            return True
-        return bool(text) and re.search(rf"(?<!\w){re.escape(text)}(?!\w)", self.task.query) is not None
+        return text in self.query_tokens or (bool(text) and _stands_alone(text, self.task.query))
 
     def values_to_see(self, step: int, call: CanonicalCall) -> list[Any]:
         """Values that ``call``, which completes ``step``, had to see before it used them.
@@ -88,6 +91,21 @@ class Reference:
         return values
 
 
+def _stands_alone(text: str, query: str) -> bool:
+    """Whether ``text`` stands in ``query`` with no letter, digit or underscore right before or after it."""
+    start = query.find(text)
+    while start >= 0:
+        end = start + len(text)
+        if not (_is_word(query[start - 1 : start]) or _is_word(query[end : end + 1])):
+            return True
+        start = query.find(text, start + 1)
+    return False
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
+
+
 class Progress:
     """Mutable state of matching in one episode."""
 
@@ -96,8 +114,7 @@ class Progress:
         count = len(reference.calls)
         self.complete = [False] * count
         self.ordered = [False] * count
-        self._seen: frozenset[str] = frozenset()
-        self._unread: list[tuple[Response, frozenset[str]]] = []
+        self._answered: list[tuple[CanonicalCall, Response, int | None]] = []
         self._matched: dict[bytes, int | None] = {}
 
     def copy(self) -> "Progress":
@@ -106,8 +123,7 @@ class Progress:
         other.reference = self.reference
         other.complete = self.complete.copy()
         other.ordered = self.ordered.copy()
-        other._seen = self._seen
-        other._unread = self._unread.copy()
+        other._answered = self._answered.copy()
         other._matched = self._matched.copy()
         return other
 
@@ -123,21 +139,10 @@ class Progress:
         """
         done_before = self.complete.copy()
         matches = [self._match(call, response, done_before) for call, response in turn]
-        self._unread += [
-            (response, self._own_words(call, match))
-            for (call, response), match in zip(turn, matches, strict=True)
-            if call is not None and response.success
-        ]
+        for (call, response), match in zip(turn, matches, strict=True):
+            if call is not None and response.success:
+                self._answered.append((call, response, match.step))
         return matches
-
-    def _own_words(self, call: CanonicalCall, match: Match) -> frozenset[str]:
-        """What a response may repeat from its call without telling the agent anything: values that it may have guessed.
-
-        In a call of the reference, the values that come from the query are not guessed.
-        """
-        is_reference = match.step is not None and call.same_as(self.reference.calls[match.step])
-        bound = self.reference.bound[match.step] if is_reference and match.step is not None else call.arguments
-        return tokens([value for name, value in call.arguments.items() if name in bound])
 
     def _match(self, call: CanonicalCall | None, response: Response, done_before: list[bool]) -> Match:
         if call is None:
@@ -155,14 +160,14 @@ class Progress:
 
     def _equivalent_step(self, call: CanonicalCall, response: Response) -> int | None:
         """The reference call that ``call`` is equivalent to: the same call before the same answer, open ones first."""
-        same = [index for index, reference in enumerate(self.reference.calls) if call.same_as(reference)]
+        same = self.reference.steps_of(call)
         if not same and call.rounded_key in self._matched:
             return self._matched[
                 call.rounded_key
             ]  # asking again in another way than the reference is no second solution
         if not same and response.success and response.digest:
             digests = self.reference.digests
-            same = [index for index, digest in enumerate(digests) if digest == response.digest]
+            same = tuple(index for index, digest in enumerate(digests) if digest == response.digest)
         return next((index for index in same if not self.complete[index]), same[0] if same else None)
 
     def _all_seen(self, step: int, call: CanonicalCall) -> bool:
@@ -175,9 +180,16 @@ class Progress:
         return all(text is None or self._token_seen(text) for text in found)
 
     def _token_seen(self, text: str) -> bool:
-        if self.reference.in_query(text):
-            return True
-        for response, own_words in self._unread:
-            self._seen |= response.tokens - own_words
-        self._unread.clear()
-        return text in self._seen
+        return self.reference.in_query(text) or any(
+            response.holds(text) and text not in self._own_words(call, step)
+            for call, response, step in reversed(self._answered)
+        )
+
+    def _own_words(self, call: CanonicalCall, step: int | None) -> frozenset[str]:
+        """What a response may repeat from its call without telling the agent anything: values that it may have guessed.
+
+        In a call of the reference, the values that come from the query are not guessed.
+        """
+        is_reference = step is not None and step in self.reference.steps_of(call)
+        bound = self.reference.bound[step] if is_reference and step is not None else call.arguments
+        return tokens([value for name, value in call.arguments.items() if name in bound])

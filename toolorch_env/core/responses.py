@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from toolorch_env.core.canonical import is_empty, tokens
+from toolorch_env.core.canonical import is_empty, read_number, tokens
 
 
 class Source(StrEnum):
@@ -26,6 +26,8 @@ class Source(StrEnum):
     """What the agent sent is no call."""
 
 
+_BACKSLASH = ord("\\")
+
 RECORDED_SOURCES = frozenset({Source.RECORDED, Source.ROUNDED})
 
 
@@ -34,7 +36,7 @@ class Response:
 
     Attributes:
         status: HTTP status, or its nearest equivalent for other kinds of API.
-        raw: the JSON body, UTF-8.
+        raw: the JSON body, UTF-8, as orjson writes it (no white space, characters escaped only where they must be).
         source: where it comes from.
         digest: 64-bit digest of a successful body that says something, else 0. Equal non-zero digests: equal bodies.
         latency: seconds that the real API took, 0.0 where it was not asked.
@@ -75,6 +77,16 @@ class Response:
     def body(self) -> Any:
         """The decoded body. Treat it as read-only: it is shared."""
         return orjson.loads(self.raw)
+
+    def holds(self, text: str) -> bool:
+        """Whether a token is among :attr:`tokens`. Found without decoding the body where it stands there as a text."""
+        needle = orjson.dumps(text)
+        place = self.raw.find(needle)
+        while place > 0 and self.raw[place - 1] == _BACKSLASH:  # the opening quote belongs to a longer text
+            place = self.raw.find(needle, place + 1)
+        if place >= 0:
+            return True
+        return read_number(text) is not None and text in self.tokens
 
     @cached_property
     def tokens(self) -> frozenset[str]:

@@ -1,16 +1,14 @@
 """What a reward is: the seam between episodes and the rewards in :mod:`toolorch_env.rewards`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from toolorch_env.core.calls import CanonicalCall
 from toolorch_env.core.progress import Match, Progress, Reference
 from toolorch_env.core.responses import Response
 
 
-@dataclass(frozen=True, slots=True)
-class Score:
+class Score(NamedTuple):
     """The score of one call.
 
     Attributes:
@@ -25,7 +23,7 @@ class Score:
     potential: float
     penalty: float
     matched: int | None
-    components: Mapping[str, float] = field(default_factory=dict)
+    components: Mapping[str, float]
 
 
 class Scorer(Protocol):
@@ -43,7 +41,10 @@ class Scorer(Protocol):
 class Reward(Protocol):
     """Makes a scorer for each episode. A reward is immutable and can be shared and pickled."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name under which results are reported."""
+        ...
 
     def start(self, reference: Reference) -> Scorer:
         """A fresh scorer for an episode of this task."""

@@ -26,7 +26,9 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
     """A Gymnasium environment around :class:`toolorch_env.core.episode.Episode`. See its two subclasses."""
 
     metadata: dict[str, Any] = {  # noqa: RUF012  declared so by Gymnasium
-        "render_modes": ["ansi", "rgb_array"], "render_fps": 1}
+        "render_modes": ["ansi", "rgb_array"],
+        "render_fps": 1,
+    }
 
     def __init__(
         self,
@@ -51,6 +53,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         self.constraints = read_constraints(constraints)
         self.max_calls = max_calls
         self.render_mode = render_mode
+        self._tool_names = frozenset(self.snapshot.tools)
         self._episode: Episode | None = None
 
     @property
@@ -68,8 +71,8 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         """Seeds, draws a task and starts its episode."""
         gym.Env.reset(self, seed=seed)
         task = self._choose_task(options or {}, self.np_random)
-        missing = sorted(set(task.tools) - set(self.snapshot.tools))
-        if missing:
+        if not self._tool_names.issuperset(task.tools):
+            missing = sorted(set(task.tools) - self._tool_names)
             raise TaskError(f"task {task.id!r} offers tools that {self.snapshot.name!r} lacks: {', '.join(missing)}")
         self._episode = Episode(task, self.replay, self.reward, self.max_calls)
         return self._episode
@@ -118,4 +121,6 @@ def reward_info(step: Step) -> dict[str, Any]:
 
 
 def _as_reward(reward: str | Reward) -> Reward:
-    return make_reward(reward) if isinstance(reward, str) else reward
+    if isinstance(reward, str):
+        return make_reward(reward)
+    return reward

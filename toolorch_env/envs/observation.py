@@ -75,13 +75,11 @@ class Observer:
         self._width = _call_width(vocabulary)
         self._calls = np.zeros(RECENT_CALLS * self._width, np.float32)
         words = _masked_words(task)
-        self._mentions = _mention_features(task, words)
+        self._mentions = _mention_features(words)
         self._query = np.zeros(QUERY_BUCKETS, np.float32)
-        for word, _ in words:
-            self._query[bucket(word, QUERY_BUCKETS)] = 1.0
+        self._query[[bucket(word, QUERY_BUCKETS) for word, _ in words]] = 1.0
         self._tools = np.zeros(len(vocabulary.tools), np.float32)
-        for name in task.tools:
-            self._tools[vocabulary.tool_index[name]] = 1.0
+        self._tools[[vocabulary.tool_index[name] for name in task.tools]] = 1.0
 
     def use_mention(self, index: int) -> None:
         """Notes that a mention was passed in a call."""
@@ -132,18 +130,20 @@ def _masked_words(task: Task) -> list[tuple[str, int]]:
     return words
 
 
-def _mention_features(task: Task, words: list[tuple[str, int]]) -> np.ndarray:
+def _mention_features(words: list[tuple[str, int]]) -> np.ndarray:
     features = np.zeros(MAX_MENTIONS * _MENTION_WIDTH, np.float32)
+    places: list[int] = []
+    values: list[float] = []
     for place, (kind, index) in enumerate(words):
         if not 0 <= index < MAX_MENTIONS:
             continue
         first = index * _MENTION_WIDTH
-        features[first + bucket(kind, KIND_BUCKETS)] = 1.0
-        for distance in range(1, CONTEXT_WORDS + 1):
+        places.append(first + bucket(kind, KIND_BUCKETS))
+        values.append(1.0)
+        for distance in range(CONTEXT_WORDS, 0, -1):  # of words in one bucket, the nearest is written last
             for side, neighbour in (("<", place - distance), (">", place + distance)):
                 if 0 <= neighbour < len(words):
-                    hashed = bucket(side + words[neighbour][0], CONTEXT_BUCKETS)
-                    features[first + KIND_BUCKETS + hashed] = max(
-                        features[first + KIND_BUCKETS + hashed], 1.0 / distance
-                    )
+                    places.append(first + KIND_BUCKETS + bucket(side + words[neighbour][0], CONTEXT_BUCKETS))
+                    values.append(1.0 / distance)
+    features[places] = values
     return features

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -94,7 +94,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         self.auto_finish = auto_finish
         self.vocabulary = Vocabulary(self.snapshot)
         self.action_space = spaces.MultiDiscrete(self.vocabulary.sizes)
-        self.observation_space: spaces.Dict = observation_space(self.vocabulary)
+        self.observation_space = cast("spaces.Space[Observation]", observation_space(self.vocabulary))
         self._link_positions = self.vocabulary.link_mask_positions
 
     def reset(
@@ -188,8 +188,8 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     def _choices(self, action: Any) -> list[int]:
         if isinstance(action, np.ndarray) and action.dtype.kind in "iu" and action.shape == self.vocabulary.sizes.shape:
-            choices: list[int] = action.tolist()
-            if min(choices) >= 0 and (action < self.vocabulary.sizes).all():
+            if ((action >= 0) & (action < self.vocabulary.sizes)).all():
+                choices: list[int] = action.tolist()
                 return choices
         elif isinstance(action, (list, tuple)) and all(isinstance(item, (int, np.integer)) for item in action):
             return self._choices(np.array(action, np.int64))
@@ -240,7 +240,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         place = table.find(step.response.row)
         outputs = table.outputs[place] if place is not None else np.full(len(table.selects), ABSENT, np.int32)
         self._recent[name] = [outputs.tolist(), *self._recent.get(name, [])][:RECENT_RESPONSES]
-        self._mask[slots + 1] = self._mask[slots]
+        self._mask[slots + 1] = self._mask[slots]  # the latest response becomes the second-latest
         self._mask[slots] = outputs[columns] != ABSENT
 
     def _initial_mask(self) -> np.ndarray:

@@ -17,8 +17,9 @@ def unreadable_literals(task: Task) -> Iterator[str]:
     for index, call in enumerate(task.reference):
         bound = {binding.parameter for binding in call.bindings}
         for name, value in call.arguments.items():
-            if name not in bound and not any(type(value) is type(other) and value == other for other in said):
-                yield f"call {index} ({call.tool}): the query does not say {name} = {value!r}"
+            if name in bound or (value in said and any(type(value) is type(v) and value == v for v in said)):
+                continue
+            yield f"call {index} ({call.tool}): the query does not say {name} = {value!r}"
 
 
 def task_problems(task: Task, replay: Replay) -> Iterator[str]:

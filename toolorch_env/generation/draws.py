@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 _MASK = 2**64 - 1
+_GAMMA = 0x9E3779B97F4A7C15
 
 Item = TypeVar("Item")
 
@@ -29,12 +30,15 @@ class Draws:
 
     def word(self) -> int:
         """A uniform integer in [0, 2^64)."""
-        self._state = (self._state + 0x9E3779B97F4A7C15) & _MASK
+        self._state = (self._state + _GAMMA) & _MASK
         return mix(self._state)
 
     def below(self, limit: int) -> int:
         """An integer in [0, limit), for limits of any size; no value more likely than another by over 2^-32."""
-        words = 1 if limit < 2**32 else 2 + limit.bit_length() // 64
+        if limit < 2**32:  # the usual case, written out: it is drawn a dozen times for each task
+            self._state = state = (self._state + _GAMMA) & _MASK
+            return mix(state) * limit >> 64
+        words = 2 + limit.bit_length() // 64
         value = 0
         for _ in range(words):
             value = value << 64 | self.word()

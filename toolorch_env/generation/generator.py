@@ -1,16 +1,17 @@
 """Generators: functions of (snapshot, constraints, seed) that draw tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import ConstraintError, TaskError
 from toolorch_env.core.tasks import Binding, ReferenceCall, Task
 from toolorch_env.generation.checking import unreadable_literals
-from toolorch_env.generation.constraints import TaskConstraints, read_constraints
+from toolorch_env.generation.constraints import Split, TaskConstraints, read_constraints
 from toolorch_env.generation.draws import Draws
 from toolorch_env.generation.joins import TraceJoin
 from toolorch_env.generation.phrasing import Template, compose
@@ -19,8 +20,11 @@ from toolorch_env.generation.workflows import QueryArgument, Workflow, WorkflowS
 from toolorch_env.store.compiled import ABSENT, Compiled, compile_records
 from toolorch_env.store.snapshot import Snapshot
 
-MAX_DRAWS = 10_000
-"""Traces of a wrong split or with repeated calls are drawn anew, at most that often."""
+MAX_TRACE_DRAWS = 200
+"""Traces of a wrong split or with repeated calls are drawn anew from their workflow, at most that often."""
+
+MAX_WORKFLOW_DRAWS = 200
+"""So many workflows are tried before a split counts as empty: a small workflow may have no trace in it."""
 
 
 @runtime_checkable
@@ -69,22 +73,27 @@ class WorkflowGenerator:
         return {"snapshot": self.snapshot, "workflows": self.workflows, "_eligible_cache": {}}
 
     @cached_property
-    def _sources(self) -> dict[str, "_Source"]:
+    def _compiled(self) -> Compiled:
         compiled = self.snapshot.compiled
         if compiled is None or not self.workflows.links() <= set(compiled.links):
-            compiled = _compile_for(self.snapshot, self.workflows)
+            return _compile_for(self.snapshot, self.workflows)
+        return compiled
+
+    @cached_property
+    def _sources(self) -> dict[str, "_Source"]:
         return {
-            workflow.name: _Source(workflow, TraceJoin(workflow, compiled, self.snapshot.tools), compiled)
+            workflow.name: _Source(workflow, self._compiled, self.snapshot.tools)
             for workflow in self.workflows.workflows
         }
 
     @cached_property
     def _pools(self) -> dict[str, list[Any]]:
-        """All values of each kind that some trace uses, in a fixed order."""
+        """All values of each kind that some recorded call of a workflow's tools uses, in a fixed order."""
+        places = {place for source in self._sources.values() for place in source.literal_places()}
         pools: dict[str, dict[bytes, Any]] = {}
-        for source in self._sources.values():
-            for kind, values in source.literal_values():
-                pools.setdefault(kind, {}).update((canonical_json(value), value) for value in values)
+        for kind, tool, parameter in sorted(places):
+            values = self._compiled.argument_values(tool, parameter)
+            pools.setdefault(kind, {}).update((canonical_json(value), value) for value in values)
         return {kind: [pool[key] for key in sorted(pool)] for kind, pool in pools.items()}
 
     @cached_property
@@ -101,15 +110,15 @@ class WorkflowGenerator:
         constraints = read_constraints(constraints)
         sources = self._eligible(constraints)
         draws = Draws(int(rng.integers(2**63)))
-        for _ in range(MAX_DRAWS):
+        for _ in range(MAX_WORKFLOW_DRAWS):
             source = draws.choose(sources)
-            number = draws.below(source.join.count)
-            literals = source.literals(number)
-            if literals is not None and literals_split(literals.values()) == constraints.split:
-                return self._task(source, number, draws.word() >> 32, constraints)
+            for _ in range(MAX_TRACE_DRAWS if source.join.count else 0):
+                trace = source.trace(draws.below(source.join.count))
+                if trace is not None and trace.split == constraints.split:
+                    return self._task(source, trace, draws.word() >> 32, constraints)
         raise ConstraintError(
-            f"no task was found in {MAX_DRAWS:,} draws: the split {constraints.split!r} of these workflows is (nearly) "
-            "empty"
+            f"no task was found in {MAX_WORKFLOW_DRAWS * MAX_TRACE_DRAWS:,} draws: these workflows have (nearly) no "
+            f"traces in the split {constraints.split!r}"
         )
 
     def task(self, task_id: str) -> Task:
@@ -122,10 +131,10 @@ class WorkflowGenerator:
                 distractions=int(distractions),
                 exclude_tools=tuple(excluded),
             )
-            index = int(number)
-            if not 0 <= index < source.join.count or source.literals(index) is None:
+            trace = source.trace(int(number)) if 0 <= int(number) < source.join.count else None
+            if trace is None:
                 raise ValueError
-            return self._task(source, index, int(variant, 16), constraints)
+            return self._task(source, trace, int(variant, 16), constraints)
         except (ValueError, KeyError):
             raise TaskError(f"this generator has no task {task_id!r}") from None
 
@@ -148,10 +157,10 @@ class WorkflowGenerator:
             if name not in self._sources:
                 raise ConstraintError(f"constraints name a workflow {name!r}, which is not in {self.snapshot.name!r}")
 
-    def _task(self, source: "_Source", number: int, variant: int, constraints: TaskConstraints) -> Task:
+    def _task(self, source: "_Source", trace: "_Trace", variant: int, constraints: TaskConstraints) -> Task:
         """The task of a trace. ``variant`` decides everything but the trace."""
         draws = Draws(variant)
-        literals = source.literals(number) or {}
+        literals = trace.literals
         kinds = source.workflow.literals
         sentences = [(draws.choose(source.phrasings), literals, kinds)]
         for template in self._draw_distractions(draws, constraints):
@@ -159,16 +168,15 @@ class WorkflowGenerator:
             sentence = (template, values, {kind: kind for kind in template.slots})
             sentences.insert(0 if draws.below(2) else len(sentences), sentence)
         query, mentions = compose(sentences)
-        split = "test_workflows" if source.held_out else literals_split(literals.values())
-        parts = (number, f"{variant:x}", constraints.distractor_tools, constraints.distractions)
+        parts = (trace.number, f"{variant:x}", constraints.distractor_tools, constraints.distractions)
         task = Task(
             id="/".join(map(str, (source.workflow.name, *parts, *constraints.exclude_tools))),
             query=query,
             tools=self._offer(draws, source, constraints),
-            reference=source.reference(number),
+            reference=source.reference(trace),
             mentions=mentions,
             workflow=source.workflow.name,
-            split=split,
+            split="test_workflows" if source.held_out else trace.split,
         )
         problems = list(unreadable_literals(task))
         if problems:
@@ -192,20 +200,41 @@ class WorkflowGenerator:
         return value
 
     def _offer(self, draws: Draws, source: "_Source", constraints: TaskConstraints) -> tuple[str, ...]:
-        needed = source.tools
-        others = [name for name in self.snapshot.tools if name not in needed | set(constraints.exclude_tools)]
-        chosen = needed.union(draws.sample(others, min(constraints.distractor_tools, len(others))))
-        return tuple(name for name in self.snapshot.tools if name in chosen)
+        others = source.other_tools
+        if constraints.exclude_tools:
+            others = [name for name in others if name not in constraints.exclude_tools]
+        chosen = source.tools.union(draws.sample(others, min(constraints.distractor_tools, len(others))))
+        return tuple([name for name in source.all_tools if name in chosen])
+
+
+class _Trace:
+    """One valid trace of a workflow.
+
+    Attributes:
+        number: its number in the join.
+        rows: for each step in order, a row of its table.
+        literals: the values that the query has to say.
+    """
+
+    __slots__ = ("literals", "number", "rows", "split")
+
+    def __init__(self, number: int, rows: list[int], literals: dict[str, Any]) -> None:
+        self.number = number
+        self.rows = rows
+        self.literals = literals
+        self.split: Split = literals_split(literals.values())
 
 
 class _Source:
     """One workflow with all its traces."""
 
-    def __init__(self, workflow: Workflow, join: TraceJoin, compiled: Compiled) -> None:
+    def __init__(self, workflow: Workflow, compiled: Compiled, tools: ToolSet) -> None:
         self.workflow = workflow
-        self.join = join
         self.compiled = compiled
+        self._toolset = tools
         self.tools = frozenset(step.tool for step in workflow.steps)
+        self.all_tools = tuple(tools)
+        self.other_tools = [name for name in self.all_tools if name not in self.tools]
         self.phrasings = [Template.parse(text) for text in workflow.phrasings]
         self.held_out = is_held_out(workflow.name)
         self._bindings = [self._bindings_of(index) for index in range(len(workflow.order))]
@@ -215,6 +244,11 @@ class _Source:
             for name, argument in step.arguments.items()
             if isinstance(argument, QueryArgument)
         }
+
+    @cached_property
+    def join(self) -> TraceJoin:
+        """All traces of the workflow."""
+        return TraceJoin(self.workflow, self.compiled, self._toolset)
 
     def _bindings_of(self, index: int) -> tuple[tuple[Binding, ...], tuple[int, ...]]:
         step, position = self.workflow.order[index], self.workflow.position
@@ -229,8 +263,7 @@ class _Source:
         """Whether the workflow can give tasks under these constraints."""
         steps = len(self.workflow.steps)
         return (
-            self.join.count > 0
-            and self.held_out == (constraints.split == "test_workflows")
+            self.held_out == (constraints.split == "test_workflows")
             and (not constraints.workflows or self.workflow.name in constraints.workflows)
             and self.tools.issuperset(constraints.include_tools)
             and self.tools.isdisjoint(constraints.exclude_tools)
@@ -239,43 +272,40 @@ class _Source:
             and constraints.min_width <= self.workflow.width <= constraints.max_width
         )
 
-    def literals(self, number: int) -> dict[str, Any] | None:
-        """Literal values of a trace; ``None`` if it repeats a call or a value, or is not valid."""
+    def trace(self, number: int) -> _Trace | None:
+        """Trace ``number``; ``None`` if it repeats a call or a value."""
         rows = self.join.trace(number)
-        if rows is None or self._repeats(rows):
+        if self._repeats(rows):
             return None
         literals = {}
         for name in self.workflow.literals:
             step, column, tool, parameter = self._places[name]
             value_id = self.compiled.tables[tool].arguments[rows[step], column]
             literals[name] = self._value(int(value_id), tool, parameter)
-        texts = [canonical_json(value) for value in literals.values()]
-        return literals if len(set(texts)) == len(texts) else None
+        values = list(literals.values())
+        if any(value in values[:index] for index, value in enumerate(values)):
+            return None
+        return _Trace(number, rows, literals)
 
     def _value(self, value_id: int, tool: str, parameter: str) -> Any:
         if value_id == ABSENT:
-            return self.join.tools.signature(tool).parameters[parameter].default
+            return self._toolset.signature(tool).parameters[parameter].default
         return self.compiled.values[value_id]
 
     def _repeats(self, rows: list[int]) -> bool:
         calls = {(step.tool, row) for step, row in zip(self.workflow.order, rows, strict=True)}
         return len(calls) < len(rows)
 
-    def literal_values(self) -> list[tuple[str, list[Any]]]:
-        """For each literal its kind and all values that some trace gives it."""
-        found = []
+    def literal_places(self) -> Iterator[tuple[str, str, str]]:
+        """For each literal its kind, and tool and parameter that take it."""
         for name, kind in self.workflow.literals.items():
-            step = self._places[name][0]
-            column = self.join.relations[step].columns[("query", name)]
-            found.append((kind, [self.compiled.values[value] for value in np.unique(column)]))
-        return found
+            _, _, tool, parameter = self._places[name]
+            yield kind, tool, parameter
 
-    def reference(self, number: int) -> tuple[ReferenceCall, ...]:
+    def reference(self, trace: _Trace) -> tuple[ReferenceCall, ...]:
         """The reference calls of a trace."""
-        rows = self.join.trace(number)
-        assert rows is not None  # the caller has asked for its literals before
         calls = []
-        for step, row, (bindings, after) in zip(self.workflow.order, rows, self._bindings, strict=True):
+        for step, row, (bindings, after) in zip(self.workflow.order, trace.rows, self._bindings, strict=True):
             table = self.compiled.tables[step.tool]
             arguments = {
                 name: self.compiled.values[value]

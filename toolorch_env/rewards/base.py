@@ -12,7 +12,7 @@ from toolorch_env.rewards.credit import FULL, NONE, AtomicWeights, Credit, atomi
 
 GRID = 2.0**32
 """Potentials and penalties are multiples of 1 / GRID: their sums and differences are exact in 64-bit floats, so that
-the rewards of an episode add up to its potential minus its penalties to the last bit, and a solved one to exactly 1.0."""
+the rewards of an episode add up to its potential minus its penalties to the last bit, for a solved one to 1.0."""
 
 
 def on_grid(value: float) -> float:

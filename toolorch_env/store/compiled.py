@@ -88,6 +88,12 @@ class Compiled:
                 result[index] = first.setdefault(canonical_json(rounded(value)), index)
         return result
 
+    def argument_values(self, tool: str, parameter: str) -> list[Any]:
+        """All values that some recorded success of a tool has for a parameter."""
+        table = self.tables[tool]
+        used = np.unique(table.arguments[:, table.parameters.index(parameter)])
+        return [self.values[value] for value in used.tolist() if value != ABSENT]
+
     def to_bytes(self) -> bytes:
         """The compressed form that is stored in the snapshot."""
         tables = list(self.tables.items())

@@ -1,13 +1,17 @@
 """Keys and digests as the 64-bit integers that rows are found by."""
 
 from hashlib import blake2b
+from struct import Struct
 
 from toolorch_env.core.responses import Response
+
+_HALVES = Struct(">qq")
 
 
 def split_key(key: bytes) -> tuple[int, int]:
     """The two signed 64-bit halves of a 16-byte key: row identifier and check."""
-    return int.from_bytes(key[:8], "big", signed=True), int.from_bytes(key[8:], "big", signed=True)
+    row, rest = _HALVES.unpack(key)
+    return row, rest
 
 
 def body_digest(response: Response) -> int:

@@ -146,6 +146,8 @@ class Snapshot:
         response = self._read_response(call.key)
         if response is not None:
             return response
+        if all(type(value) is str for value in call.arguments.values()):
+            return None  # no number, no fraction
         return self._read_rounded(call.rounded_key)
 
     def _read_response_uncached(self, key: bytes) -> Response | None:

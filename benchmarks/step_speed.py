@@ -1,0 +1,128 @@
+"""Steps a second of the scalar environments, against CartPole in the same run.
+
+    python benchmarks/step_speed.py [--json FILE]
+
+Everything is measured through ``gym.make`` with its default wrappers, resets included, in rounds that take turns, so that
+drifts of the machine's speed hit all alike; the medians of the rounds and of the ratios in each round are printed.
+
+- ``ToolOrch-v0``, random valid actions (drawn from the masks beforehand and replayed, so that only the environment is timed)
+- ``ToolOrch-v0``, reference calls: every call hits a recorded response and is scored in full
+- ``ToolOrchText-v0``, reference calls of distinct tasks, each call once
+- ``CartPole-v1``, random actions: the peer
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import numpy as np
+import typer
+
+import toolorch_env
+from toolorch_env.policies.oracle import next_reference_call
+from toolorch_env.policies.random import random_action
+
+EpisodeScript = tuple[str, list[Any]]
+"""A task id and the actions to replay."""
+
+
+def random_scripts(env: gym.Env[Any, Any], episodes: int) -> list[EpisodeScript]:
+    """Episodes of random valid actions."""
+    rng = np.random.default_rng(0)
+    unwrapped: Any = env.unwrapped
+    env.reset(seed=0)
+    return [_record(env, lambda: random_action(unwrapped, rng)) for _ in range(episodes)]
+
+
+def reference_scripts(env: gym.Env[Any, Any], episodes: int) -> list[EpisodeScript]:
+    """Episodes of reference calls, none of which was made in an earlier episode of the script."""
+    unwrapped: Any = env.unwrapped
+    seen: set[bytes] = set()
+    scripts: list[EpisodeScript] = []
+    env.reset(seed=0)
+    while len(scripts) < episodes:
+        script = _record(env, lambda: unwrapped.action_for(next_reference_call(unwrapped.episode)))
+        keys = {call.key for call in unwrapped.episode.reference.calls}
+        if not seen & keys:
+            scripts.append(script)
+        seen |= keys
+    return scripts
+
+
+def _record(env: gym.Env[Any, Any], choose: Callable[[], Any]) -> EpisodeScript:
+    _, info = env.reset()
+    actions = []
+    ended = False
+    while not ended:
+        actions.append(choose())
+        _, _, terminated, truncated, _ = env.step(actions[-1])
+        ended = terminated or truncated
+    return info["task_id"], actions
+
+
+def replay(env: gym.Env[Any, Any], scripts: list[EpisodeScript]) -> float:
+    """Steps a second of replaying scripts, resets included: each draws its task anew."""
+    steps = 0
+    begin = time.perf_counter()
+    for task_id, actions in scripts:
+        env.reset(options={"task_id": task_id})
+        for action in actions:
+            env.step(action)
+        steps += len(actions)
+    return steps / (time.perf_counter() - begin)
+
+
+def cart_pole(steps: int) -> float:
+    """Steps a second of the peer with random actions, resets included."""
+    env = gym.make("CartPole-v1")
+    actions = np.random.default_rng(0).integers(0, 2, steps).tolist()
+    env.reset(seed=0)
+    begin = time.perf_counter()
+    for action in actions:
+        _, _, terminated, truncated, _ = env.step(action)
+        if terminated or truncated:
+            env.reset()
+    return steps / (time.perf_counter() - begin)
+
+
+def main(
+    episodes: Annotated[int, typer.Option(help="Episodes of each script.")] = 600,
+    rounds: Annotated[int, typer.Option(help="Rounds that take turns.")] = 7,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
+) -> None:
+    """Measures and prints steps a second and their ratios to CartPole."""
+    numbers = gym.make("ToolOrch-v0")
+    words = gym.make("ToolOrchText-v0")
+    subjects: dict[str, tuple[gym.Env[Any, Any], list[EpisodeScript]]] = {
+        "ToolOrch-v0, random valid actions": (numbers, random_scripts(numbers, episodes)),
+        "ToolOrch-v0, reference calls": (numbers, reference_scripts(numbers, episodes)),
+        "ToolOrchText-v0, distinct reference calls": (words, reference_scripts(words, episodes)),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ("CartPole-v1", *subjects)}
+    for _ in range(rounds):
+        rates["CartPole-v1"].append(cart_pole(20_000))
+        for name, (env, scripts) in subjects.items():
+            rates[name].append(replay(env, scripts))
+    figures = {
+        name: {
+            "steps_per_second": statistics.median(values),
+            "ratio_to_cart_pole": statistics.median(a / b for a, b in zip(values, rates["CartPole-v1"], strict=True)),
+            "steps": sum(len(actions) for _, actions in subjects[name][1]) if name in subjects else 20_000,
+        }
+        for name, values in rates.items()
+    }
+    for name, figure in figures.items():
+        print(
+            f"{name:45} {figure['steps_per_second']:>10,.0f} steps/s   {figure['ratio_to_cart_pole']:.3f} of CartPole-v1"
+        )
+    if json_file is not None:
+        document = {"toolorch_env": toolorch_env.__version__, "rounds": rounds, "figures": figures}
+        json_file.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
