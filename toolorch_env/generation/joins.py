@@ -8,6 +8,7 @@ descending with k: every draw is valid, none is rejected, and uniform k gives un
 Sampling over Joins Revisited", SIGMOD 2018).
 """
 
+from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,25 +24,23 @@ from toolorch_env.store.compiled import Compiled
 
 @dataclass(eq=False)
 class _Node:
-    """One relation in the join tree.
+    """One relation in the join tree. Its rows are those that can be completed, sorted by group.
 
     Attributes:
-        relation: the relation.
+        relation: the relation, emptied once it is counted.
         children: its neighbours further down.
-        rows: for each of its steps, the row of the step's table.
-        order: its rows, sorted by group.
-        cumulative: number of completions of the first k rows in that order, exact integers of any size.
+        positions: for each of its steps, the rows of the step's table.
+        cumulative: number of completions of the first k rows, exact integers of any size.
+        group_start: where each group of rows begins, and where the last one ends.
         group_of_parent_row: for each row of the parent the group that joins it.
-        group_start: where each group begins in ``order``, and where the last one ends.
     """
 
     relation: Relation
     children: "list[_Node]" = field(default_factory=list)
-    rows: list[list[int]] = field(default_factory=list)
-    order: list[int] = field(default_factory=list)
-    cumulative: list[int] = field(default_factory=list)
-    group_of_parent_row: list[int] = field(default_factory=list)
-    group_start: list[int] = field(default_factory=list)
+    positions: Sequence[Sequence[int]] = ()
+    cumulative: Sequence[int] = ()
+    group_start: Sequence[int] = ()
+    group_of_parent_row: Sequence[int] = ()
 
 
 class TraceJoin:
@@ -54,7 +53,6 @@ class TraceJoin:
 
     Attributes:
         count: number of traces, an exact integer of any size.
-        relations: the relation of each step, in the workflow's order.
 
     Raises:
         WorkflowError: the snapshot is not compiled for one of the workflow's selections, or a cyclic join is too large.
@@ -62,14 +60,12 @@ class TraceJoin:
 
     def __init__(self, workflow: Workflow, compiled: Compiled, tools: ToolSet) -> None:
         self.workflow = workflow
-        self.tools = tools
-        builder = RelationBuilder(workflow, compiled, tools)
-        self.relations = [builder.build(step) for step in workflow.order]
-        self._roots, self.count = _count_tree(self.relations)
+        self._builder = RelationBuilder(workflow, compiled, tools)
+        self._roots, self.count = _count_tree([self._builder.build(step) for step in workflow.order])
 
     def trace(self, number: int) -> list[int]:
         """For each step in order its row in trace ``number``, which lies in [0, count)."""
-        chosen = [0] * len(self.relations)
+        chosen = [0] * len(self.workflow.order)
         for root in self._roots:
             number, rest = divmod(number, root.cumulative[-1])
             _descend(root, 0, rest, chosen)
@@ -79,9 +75,10 @@ class TraceJoin:
         """The first step for which no rows are left, where there are no traces at all; else ``None``."""
         if self.count:
             return None
-        for prefix in range(1, len(self.relations) + 1):
-            if not _count_tree(self.relations[:prefix])[1]:
-                return self.workflow.order[prefix - 1]
+        relations = [self._builder.build(step) for step in self.workflow.order]
+        for prefix, step in enumerate(self.workflow.order, 1):
+            if not _count_tree(relations[:prefix])[1]:
+                return step
         return None
 
 
@@ -89,11 +86,10 @@ def _descend(node: _Node, group: int, rest: int, chosen: list[int]) -> None:
     """Writes the ``rest``-th completion of a group of a node's rows into ``chosen``."""
     start, end = node.group_start[group], node.group_start[group + 1]
     target = node.cumulative[start] + rest
-    place = bisect_right(node.cumulative, target, start + 1, end + 1) - 1
-    row = node.order[place]
-    for step, position in zip(node.relation.steps, node.rows[row], strict=True):
-        chosen[step] = position
-    rest = target - node.cumulative[place]
+    row = bisect_right(node.cumulative, target, start + 1, end + 1) - 1
+    for step, positions in zip(node.relation.steps, node.positions, strict=True):
+        chosen[step] = positions[row]
+    rest = target - node.cumulative[row]
     for child in node.children:
         inner = child.group_of_parent_row[row]
         size = child.cumulative[child.group_start[inner + 1]] - child.cumulative[child.group_start[inner]]
@@ -106,6 +102,7 @@ def _count_tree(relations: Sequence[Relation]) -> tuple[list[_Node], int]:
     roots = _build_tree(relations)
     for root in roots:
         _count(root, None)
+        _forget_rows(root)
     return roots, prod(root.cumulative[-1] for root in roots)
 
 
@@ -152,26 +149,47 @@ def _merge_closest(remaining: list[_Node]) -> None:
     remaining.remove(right)
 
 
-def _count(node: _Node, parent: _Node | None) -> None:
-    """Weighs each row by the number of its completions, and groups rows by what the parent asks for."""
-    node.rows = node.relation.rows.tolist()
-    weights = np.ones(len(node.rows), object)
-    for child in node.children:
-        _count(child, node)
-        weights = weights * _group_sums(child)
-    groups, count = np.zeros(len(node.rows), np.int64), 1
+def _count(node: _Node, parent: _Node | None) -> np.ndarray:
+    """Weighs each row by the number of its completions, and groups rows by what the parent asks for.
+
+    Returns:
+        For each row of the parent, the number of completions in this node: int64, or exact integers of any size.
+    """
+    relation, rows = node.relation, len(node.relation.rows)
+    factors = [_count(child, node) for child in node.children]
+    bound = rows * prod(int(factor.max(initial=0)) for factor in factors)
+    weights = np.ones(rows, np.int64 if bound < 2**63 else object)
+    for factor in factors:
+        weights = weights * factor
+    groups, parent_groups, count = np.zeros(rows, np.int64), np.zeros(1, np.int64), 1
     if parent is not None:
-        groups, parent_groups, count = common_groups(node.relation, parent.relation)
-        node.group_of_parent_row = parent_groups.tolist()
+        groups, parent_groups, count = common_groups(relation, parent.relation)
     order = np.argsort(groups, kind="stable")
-    node.order = order.tolist()
-    node.cumulative = [0, *np.cumsum(weights[order]).tolist()] if node.rows else [0]
-    node.group_start = np.searchsorted(groups[order], np.arange(count + 1)).tolist()
+    order = order[weights[order] != 0]
+    cumulative = np.cumsum(np.concatenate([np.zeros(1, weights.dtype), weights[order]]))
+    starts = np.searchsorted(groups[order], np.arange(count + 1))
+    for child in node.children:
+        child.group_of_parent_row = _compact(np.array(child.group_of_parent_row, np.int64)[order])
+    node.positions = [_compact(column[order]) for column in relation.rows.T]
+    node.cumulative = _compact(cumulative)
+    node.group_start = _compact(starts)
+    node.group_of_parent_row = _compact(parent_groups)
+    totals: np.ndarray = (cumulative[starts[1:]] - cumulative[starts[:-1]])[parent_groups]
+    return totals
 
 
-def _group_sums(child: _Node) -> np.ndarray:
-    """For each row of the child's parent, the number of completions in that child."""
-    cumulative = np.array(child.cumulative, object)
-    sums = cumulative[child.group_start[1:]] - cumulative[child.group_start[:-1]]
-    result: np.ndarray = sums[child.group_of_parent_row]
-    return result
+def _forget_rows(node: _Node) -> None:
+    """Gives the memory of the relations back: the counted tree does without."""
+    node.relation = Relation(node.relation.steps, np.empty((0, 0), np.int64), {})
+    for child in node.children:
+        _forget_rows(child)
+
+
+def _compact(values: np.ndarray) -> Sequence[int]:
+    """Integers for reading one by one: in 4 or 8 bytes each if they fit (numpy reads single elements slowly)."""
+    largest = int(values.max()) if len(values) else 0
+    if largest < 2**31:
+        return array("i", values.astype(np.int32).tobytes())
+    if largest < 2**63:
+        return array("q", values.astype(np.int64).tobytes())
+    return list(map(int, values))

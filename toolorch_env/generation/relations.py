@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.core.signatures import Parameter
 from toolorch_env.generation.workflows import QueryArgument, Workflow, WorkflowStep
@@ -34,11 +33,14 @@ class Relation:
 
 def common_groups(left: Relation, right: Relation) -> tuple[np.ndarray, np.ndarray, int]:
     """Group number of each row of both relations, by their shared columns, and the number of groups."""
-    shared = sorted(left.columns.keys() & right.columns.keys())
-    stacked = [np.stack([relation.columns[attribute] for attribute in shared], axis=1) for relation in (left, right)]
-    unique, inverse = np.unique(np.concatenate(stacked), axis=0, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    return inverse[: len(left.rows)], inverse[len(left.rows) :], len(unique)
+    groups = np.zeros(len(left.rows) + len(right.rows), np.int64)
+    count = 1
+    for attribute in sorted(left.columns.keys() & right.columns.keys()):
+        column = np.concatenate([left.columns[attribute], right.columns[attribute]])
+        numbers = groups * (int(column.max(initial=0)) + 1) + column
+        unique, groups = np.unique(numbers, return_inverse=True)
+        count = len(unique)
+    return groups[: len(left.rows)], groups[len(left.rows) :], count
 
 
 def merge(left: Relation, right: Relation) -> Relation:
@@ -130,7 +132,7 @@ class RelationBuilder:
     def _with_default(self, column: np.ndarray, parameter: Parameter) -> np.ndarray:
         if not parameter.has_default or parameter.default is None:
             return column
-        return np.where(column == ABSENT, self._compiled.ids[canonical_json(parameter.default)], column)
+        return np.where(column == ABSENT, self._compiled.rounded_id(parameter.default), column)
 
     def _rounded(self, column: np.ndarray) -> np.ndarray:
         if not len(self._compiled.values):
@@ -150,4 +152,4 @@ class RelationBuilder:
         read = parameter.read(value)
         if type(read) is type(value) and read == value:
             return value_id
-        return self._compiled.ids.get(canonical_json(read), ABSENT)
+        return self._compiled.rounded_id(read)

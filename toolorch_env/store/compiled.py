@@ -35,6 +35,11 @@ class Link:
     select: str
 
 
+def _rounded_json(value: Any) -> str:
+    # decoded, because the bytes that orjson makes hold on to the 4 KB that they were written into
+    return canonical_json(rounded(value)).decode()
+
+
 @dataclass(frozen=True)
 class ToolTable:
     """The recorded successes of one tool, as value ids.
@@ -74,19 +79,20 @@ class Compiled:
         self.tables = tables
 
     @cached_property
-    def ids(self) -> dict[bytes, int]:
-        """Value id by canonical JSON."""
-        return {canonical_json(value): index for index, value in enumerate(self.values)}
-
-    @cached_property
     def rounded_ids(self) -> np.ndarray:
         """For each value id the smallest id that is equal to it when fractions are rounded; int32."""
-        result = np.arange(len(self.values), dtype=np.int32)
-        first: dict[bytes, int] = {}
+        return np.array([self._id_by_json[_rounded_json(value)] for value in self.values], np.int32)
+
+    def rounded_id(self, value: Any) -> int:
+        """The smallest id of a value equal to ``value`` when fractions are rounded, :data:`ABSENT` if there is none."""
+        return self._id_by_json.get(_rounded_json(value), ABSENT)
+
+    @cached_property
+    def _id_by_json(self) -> dict[str, int]:
+        found: dict[str, int] = {}
         for index, value in enumerate(self.values):
-            if isinstance(value, (float, list, dict)):
-                result[index] = first.setdefault(canonical_json(rounded(value)), index)
-        return result
+            found.setdefault(_rounded_json(value), index)
+        return found
 
     def argument_values(self, tool: str, parameter: str) -> list[Any]:
         """All values that some recorded success of a tool has for a parameter."""

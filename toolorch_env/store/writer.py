@@ -113,8 +113,9 @@ class SnapshotWriter:
             raise RecordingError(f"there is no tool {call.tool!r} in this snapshot")
         try:
             canonical = self.tools.canonical(call)
-            arguments = canonical_json(canonical.arguments)
-            raw = orjson.dumps(body)
+            # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
+            arguments = bytes(memoryview(canonical_json(canonical.arguments)))
+            raw = bytes(memoryview(orjson.dumps(body)))
         except (ValueError, TypeError) as error:
             raise RecordingError(f"a call of {call.tool} cannot be recorded: {error}") from None
         if canonical.key in self._records:

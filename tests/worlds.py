@@ -1,0 +1,105 @@
+"""The snapshots that tests run on: the small library always, the bundled travel snapshot where it was built."""
+
+import atexit
+import shutil
+import tempfile
+from collections import Counter
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from small_world import write_small_world
+
+from toolorch_env.core.calls import Call
+from toolorch_env.core.errors import ConstraintError
+from toolorch_env.core.tasks import Task
+from toolorch_env.generation.constraints import SPLITS
+from toolorch_env.generation.generator import WorkflowGenerator
+from toolorch_env.store.replay import SnapshotReplay
+from toolorch_env.store.snapshot import Snapshot
+
+TRAVEL = Path(__file__).parents[1] / "cache_snapshots" / "travel" / "travel.sqlite"
+WORLD_NAMES = ("library", "travel") if TRAVEL.exists() else ("library",)
+TASK_SEEDS = 400
+"""Tasks are drawn from that many seeds for each split."""
+
+RECORDED_CALLS = 400
+"""That many recorded calls of a snapshot are used in generated sequences."""
+
+
+class World:
+    """A snapshot with its replay and its tasks, opened once in each process."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.snapshot = Snapshot(path)
+        self.replay = SnapshotReplay(self.snapshot)
+        self.generator = WorkflowGenerator(self.snapshot)
+
+    @cached_property
+    def splits(self) -> list[str]:
+        """The splits that have tasks."""
+        return [split for split in SPLITS if self._has_tasks(split)]
+
+    def _has_tasks(self, split: str) -> bool:
+        try:
+            self.generator.sample(np.random.default_rng(0), {"split": split})
+        except ConstraintError:
+            return False
+        return True
+
+    @cache  # noqa: B019  worlds live as long as their process
+    def task(self, split: str, seed: int) -> Task:
+        """A task of a split."""
+        return self.generator.sample(np.random.default_rng(seed), {"split": split})
+
+    def tasks(self, count: int) -> list[Task]:
+        """Tasks of all splits in turn."""
+        return [self.task(self.splits[index % len(self.splits)], index) for index in range(count)]
+
+    @cached_property
+    def recorded(self) -> list[Call]:
+        """Recorded calls, about as many of each tool, successes and errors."""
+        counts: Counter[str] = Counter()
+        found = []
+        for call, _ in self._records:
+            if counts[call.tool] < max(RECORDED_CALLS // len(self.snapshot.tools), 8):
+                counts[call.tool] += 1
+                found.append(call)
+        return found
+
+    @cached_property
+    def by_digest(self) -> dict[int, list[Call]]:
+        """Recorded calls by the digest of their response: other ways to ask for the same thing."""
+        found: dict[int, list[Call]] = {}
+        for call, digest in self._records:
+            if digest:
+                found.setdefault(digest, []).append(call)
+        return found
+
+    @cached_property
+    def _records(self) -> list[tuple[Call, int]]:
+        return [(Call(r.tool, _loads(r.arguments)), r.response.digest) for r in self.snapshot.records()]
+
+
+def _loads(data: bytes) -> dict[str, Any]:
+    arguments: dict[str, Any] = orjson.loads(data)
+    return arguments
+
+
+@cache
+def snapshot_path(name: str) -> Path:
+    """Path of a world's snapshot; the library is written when it is first asked for."""
+    if name == "travel":
+        return TRAVEL
+    folder = Path(tempfile.mkdtemp(prefix="toolorch-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return write_small_world(folder / "library.sqlite")
+
+
+@cache
+def world(name: str) -> World:
+    """A world by name, one of :data:`WORLD_NAMES`."""
+    return World(snapshot_path(name))

@@ -1,0 +1,266 @@
+"""The command ``toolorch``: thin, everything is done by the packages that it calls."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import gymnasium as gym
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+import toolorch_env
+from toolorch_env.core.calls import Call, Malformed
+from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.errors import ConfigurationError, ToolOrchError
+from toolorch_env.envs.base import EpisodeEnv
+from toolorch_env.envs.messages import read_message
+from toolorch_env.envs.rendering import call_text
+from toolorch_env.envs.shortening import shorten_json
+from toolorch_env.evaluation.metrics import EpisodeResult, Metrics
+from toolorch_env.evaluation.runner import evaluate as evaluate_policy
+from toolorch_env.generation.constraints import SPLITS
+from toolorch_env.policies.base import Policy
+from toolorch_env.policies.oracle import OraclePolicy, next_reference_call
+from toolorch_env.policies.random import RandomPolicy
+from toolorch_env.store.bundled import open_snapshot
+from toolorch_env.store.verify import verify_snapshot
+
+app = typer.Typer(help="Recorded APIs as environments for multi-step tool orchestration.", no_args_is_help=True)
+snapshot_app = typer.Typer(help="Look into snapshots.", no_args_is_help=True)
+app.add_typer(snapshot_app, name="snapshot")
+console = Console()
+
+_SHOWN_RESPONSE = 600
+POLICIES: dict[str, Callable[[], Policy]] = {"oracle": OraclePolicy, "random": RandomPolicy}
+
+SnapshotOption = Annotated[str, typer.Option(help="Name of a bundled snapshot, or path of one.")]
+SplitOption = Annotated[str, typer.Option(help=f"Which tasks: {', '.join(SPLITS)}.")]
+RewardOption = Annotated[str, typer.Option(help="Reward: graduated, binary, atomic, orchestration.")]
+SeedOption = Annotated[int, typer.Option(help="The same seed gives the same tasks.", min=0)]
+
+
+def main() -> None:
+    """Runs the command; what the user got wrong is told in one line, with exit code 2."""
+    try:
+        app()
+    except ToolOrchError as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        raise SystemExit(2) from None
+
+
+@app.command()
+def demo(
+    snapshot: SnapshotOption = "travel",
+    tasks: Annotated[int, typer.Option(help="Tasks for each policy.", min=1)] = 300,
+    seed: SeedOption = 0,
+) -> None:
+    """Show one episode in full, then play many with the oracle and with random actions."""
+    env = make_env("ToolOrch-v0", snapshot, "graduated", {"min_steps": 4})
+    env.reset(seed=seed)
+    console.rule("One episode, played by the oracle")
+    show_episode(env, env.unwrapped.episode, oracle_calls)
+    console.rule(f"{tasks} tasks with each policy")
+    table = metrics_table()
+    for name in POLICIES:
+        metrics = run_policy(name, snapshot, "train", "graduated", tasks, seed)
+        add_metrics(table, name, metrics)
+    console.print(table)
+
+
+@app.command()
+def evaluate(
+    policy: Annotated[str, typer.Option(help=f"The policy: {', '.join(POLICIES)}.")],
+    snapshot: SnapshotOption = "travel",
+    tasks: Annotated[int, typer.Option(help="Number of tasks.", min=1)] = 200,
+    seed: SeedOption = 0,
+    split: SplitOption = "test",
+    reward: RewardOption = "graduated",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
+) -> None:
+    """Play tasks with a policy and print its metrics."""
+    if json_file is not None and not json_file.resolve().parent.is_dir():
+        raise ConfigurationError(f"the folder of {json_file} does not exist")
+    metrics = run_policy(policy, snapshot, split, reward, tasks, seed)
+    table = metrics_table()
+    add_metrics(table, policy, metrics)
+    console.print(table)
+    failed = {kind: count for kind, count in metrics.errors.items() if count}
+    console.print("Failed calls: " + (", ".join(f"{kind} {count}" for kind, count in failed.items()) or "none"))
+    if json_file is not None:
+        write_json(json_file, metrics.to_dict())
+
+
+@app.command()
+def play(
+    snapshot: SnapshotOption = "travel",
+    seed: SeedOption = 0,
+    split: SplitOption = "train",
+    reward: RewardOption = "graduated",
+    task_id: Annotated[str | None, typer.Option(help="Play this task.")] = None,
+    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Type the calls yourself.")] = False,
+) -> None:
+    """Show one episode call by call: query, calls, responses, reward components."""
+    env = make_env("ToolOrchText-v0", snapshot, reward, {"split": split})
+    env.reset(seed=seed, options={"task_id": task_id} if task_id else None)
+    show_episode(env, env.unwrapped.episode, ask_person if interactive else oracle_calls)
+
+
+@snapshot_app.command("info")
+def snapshot_info(snapshot: Annotated[str, typer.Argument(help="Name of a bundled snapshot, or path.")]) -> None:
+    """Show what a snapshot holds."""
+    opened = open_snapshot(snapshot)
+    table = Table("what", "value", show_header=False)
+    for name, value in {"path": str(opened.path), **opened.meta}.items():
+        table.add_row(name, escape(value))
+    table.add_row("size", f"{opened.path.stat().st_size / 1e6:.2f} MB")
+    console.print(table)
+    tools = Table("tool", "parameters (* required)", "description", title=f"{len(opened.tools)} tools")
+    for tool in opened.tools.values():
+        names = [f"{name}*" if name in tool.required else name for name in tool.properties]
+        tools.add_row(tool.name, ", ".join(names), escape(tool.description.split("\n")[0]))
+    console.print(tools)
+
+
+@snapshot_app.command("verify")
+def snapshot_verify(snapshot: Annotated[str, typer.Argument(help="Name of a bundled snapshot, or path.")]) -> None:
+    """Check a whole snapshot: every key, digest, hash and table. Exit code 1 if anything is wrong."""
+    path = open_snapshot(snapshot).path
+    with console.status(f"Reading {path} ..."):
+        found = verify_snapshot(path)
+    for problem in found.problems:
+        console.print(f"[red]{escape(problem)}")
+    verdict = "[green]sound" if found.ok else "[bold red]not sound"
+    console.print(f"{path}: {found.responses:,} responses, {verdict}")
+    raise typer.Exit(0 if found.ok else 1)
+
+
+def make_env(env_id: str, snapshot: str, reward: str, constraints: dict[str, Any]) -> Any:
+    """The environment that a command plays in."""
+    return gym.make(env_id, snapshot=snapshot, reward=reward, constraints=constraints)
+
+
+def run_policy(name: str, snapshot: str, split: str, reward: str, tasks: int, seed: int) -> Metrics:
+    """Evaluates a policy with a progress bar."""
+    if name not in POLICIES:
+        raise ConfigurationError(f"there is no policy {name!r}; choose one of {', '.join(POLICIES)}")
+    policy = POLICIES[name]()
+    env = make_env(policy.env_id, snapshot, reward, {"split": split})
+    with progress_bar(name, tasks) as advance:
+        return evaluate_policy(env, policy, tasks=tasks, seed=seed, progress=advance)
+
+
+@contextmanager
+def progress_bar(name: str, total: int) -> Iterator[Callable[[EpisodeResult], None]]:
+    """A progress bar over episodes, with the success rate so far."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task(name, total=total)
+        yield lambda result: progress.advance(bar)
+        progress.update(bar, completed=total)
+
+
+def metrics_table() -> Table:
+    """An empty table of metrics."""
+    titles = ("policy", "tasks", "success", "clean", "calls ok", "turns ok", "return", "calls", "steps/s")
+    table = Table()
+    for title in titles:
+        table.add_column(title, justify="left" if title == "policy" else "right")
+    return table
+
+
+def add_metrics(table: Table, name: str, metrics: Metrics) -> None:
+    """Adds a row to a table of metrics."""
+    shares = (metrics.success_rate, metrics.clean_success_rate, metrics.call_accuracy, metrics.turn_accuracy)
+    table.add_row(
+        name,
+        f"{metrics.tasks}",
+        *(f"{share:.3f}" for share in shares),
+        f"{metrics.mean_return:+.3f}",
+        f"{metrics.mean_calls:.2f}",
+        f"{metrics.steps_per_second:,.0f}",
+    )
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes a document, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(document, indent=2) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def show_episode(env: Any, episode: Episode, choose: Callable[[Episode], list[Call | Malformed]]) -> None:
+    """Plays an episode and shows it call by call."""
+    assert isinstance(env.unwrapped, EpisodeEnv)
+    console.print(Panel(escape(episode.task.query), title="query", title_align="left"))
+    console.print(f"[dim]tools on offer: {', '.join(episode.task.tools)}", soft_wrap=True)
+    while not episode.done:
+        calls = choose(episode)
+        if not calls:
+            episode.finish()
+            break
+        for step in episode.send(calls):
+            show_step(len(episode.steps), step)
+    ended = "finished" if episode.finished else "stopped at the call limit"
+    solved = "[green]solved" if episode.success else "[red]not solved"
+    console.print(f"{ended}, {solved}[/], return {episode.total:+.3f}, {len(episode.steps)} calls "
+                  f"(the reference has {len(episode.task.reference)})")  # fmt: skip
+
+
+def show_step(number: int, step: Step) -> None:
+    """Shows a call, its response and the components of its reward."""
+    response, score = step.response, step.score
+    colour = "green" if response.success else "red"
+    body = escape(shorten_json(response.raw, _SHOWN_RESPONSE))
+    console.print(f"\n[bold]{number}.[/] [cyan]{escape(call_text(step.call))}", soft_wrap=True)
+    console.print(
+        f"   [{colour}]{response.status}[/] [dim]{response.source}[/] {body}", soft_wrap=True, highlight=False
+    )
+    parts = "  ".join(f"{name} {value:.2f}" for name, value in score.components.items() if name != "rise")
+    matched = "no reference call" if score.matched is None else f"reference call {score.matched + 1}"
+    console.print(f"   [bold]reward {score.reward:+.3f}[/]  potential {score.potential:.3f}  {matched}  [dim]{parts}")
+
+
+def oracle_calls(episode: Episode) -> list[Call | Malformed]:
+    """The next reference call, none when all are made."""
+    call = next_reference_call(episode)
+    return [] if call is None else [call]
+
+
+def ask_person(episode: Episode) -> list[Call | Malformed]:
+    """Calls that a person types: ``tool {"argument": value}``, or anything that a model may write; empty to finish."""
+    while True:
+        line = console.input('\n[bold]call[/] (tool {"argument": value}, empty to finish): ').strip()
+        if not line:
+            return []
+        name, _, arguments = line.partition(" ")
+        if name in episode.task.tools:
+            line = f'<tool_call>{{"name": "{name}", "arguments": {arguments.strip() or "{}"}}}</tool_call>'
+        calls = [request.call for request in read_message(line)]
+        if calls:
+            return calls
+        console.print("[red]That is no call. Tools on offer are listed above.")
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Recorded APIs as environments for multi-step tool orchestration."""
+    if show:
+        console.print(toolorch_env.__version__)
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    main()
