@@ -2,9 +2,9 @@
 
     python benchmarks/memory.py [--json FILE]
 
-For each environment a fresh process imports everything, makes the environment, plays reference calls and random calls, and
-tells its resident memory before and after; the limit that it is held against is 60 MB over the imports. The time from
-opening the snapshot to the end of the first reset is measured in the same process.
+For each environment a fresh process imports everything, makes the environment, plays reference calls and random calls,
+and tells its resident memory before and after; the limit that it is held against is 60 MB over the imports. The time
+from opening the snapshot to the end of the first reset is measured in the same process.
 """
 
 import json
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -47,7 +47,7 @@ def play(env_id: str, episodes: int) -> dict[str, float]:
     env.reset(seed=0)
     seconds = time.perf_counter() - begin
     first = resident_mb()
-    unwrapped = env.unwrapped
+    unwrapped: Any = env.unwrapped
     rng = np.random.default_rng(0)
     for episode in range(episodes):
         env.reset()

@@ -2,10 +2,10 @@
 
     python benchmarks/step_speed.py [--json FILE]
 
-Everything is measured through ``gym.make`` with its default wrappers, resets included, in rounds that take turns, so that
-drifts of the machine's speed hit all alike; the medians of the rounds and of the ratios in each round are printed.
+Everything is measured through ``gym.make`` with its default wrappers, resets included, in rounds that take turns, so
+that drifts of the machine's speed hit all alike; medians of the rounds, and of the ratios in each round, are printed.
 
-- ``ToolOrch-v0``, random valid actions (drawn from the masks beforehand and replayed, so that only the environment is timed)
+- ``ToolOrch-v0``, random valid actions (drawn from the masks beforehand and replayed: only the environment is timed)
 - ``ToolOrch-v0``, reference calls: every call hits a recorded response and is scored in full
 - ``ToolOrchText-v0``, reference calls of distinct tasks, each call once
 - ``CartPole-v1``, random actions: the peer
@@ -21,10 +21,13 @@ from typing import Annotated, Any
 import gymnasium as gym
 import numpy as np
 import typer
+from rich.console import Console
 
 import toolorch_env
 from toolorch_env.policies.oracle import next_reference_call
 from toolorch_env.policies.random import random_action
+
+console = Console()
 
 EpisodeScript = tuple[str, list[Any]]
 """A task id and the actions to replay."""
@@ -116,9 +119,8 @@ def main(
         for name, values in rates.items()
     }
     for name, figure in figures.items():
-        print(
-            f"{name:45} {figure['steps_per_second']:>10,.0f} steps/s   {figure['ratio_to_cart_pole']:.3f} of CartPole-v1"
-        )
+        rate, ratio = figure["steps_per_second"], figure["ratio_to_cart_pole"]
+        console.print(f"{name:42} {rate:>9,.0f} steps/s   {ratio:.3f} of CartPole-v1", soft_wrap=True)
     if json_file is not None:
         document = {"toolorch_env": toolorch_env.__version__, "rounds": rounds, "figures": figures}
         json_file.write_text(json.dumps(document, indent=2) + "\n")

@@ -95,7 +95,7 @@ WORKFLOWS: dict[str, Any] = {
                 {"id": "author", "tool": "get_author", "arguments": {"author_id": {"query": "author_id"}}},
                 {"id": "town", "tool": "get_town", "arguments": {"town_id": {"from": "author", "select": "town_id"}}},
             ],
-            "phrasings": ["Where does {author_id} live?", "The town of {author_id}, please.", "{author_id}: which town?"],
+            "phrasings": ["Where does {author_id} live?", "Town of {author_id}, please.", "{author_id}: which town?"],
         },
         {
             "name": "town_neighbours",

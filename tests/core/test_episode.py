@@ -196,10 +196,7 @@ def test_values_that_are_not_json_are_refused_and_scored(
         assert step.score.reward < 0
 
 
-TOO_DEEP = pytest.mark.xfail(reason="RecursionError escapes", strict=True, raises=RecursionError)
-
-
-@pytest.mark.parametrize("depth", [100, 250, pytest.param(990, marks=TOO_DEEP)])
+@pytest.mark.parametrize("depth", [100, 250, 990])
 @pytest.mark.parametrize("tool", ["get_author", "no such tool"])
 def test_deeply_nested_values_are_refused_and_scored(task: Task, replay: SnapshotReplay, tool: str, depth: int) -> None:
     [step] = start(task, replay).send([Call(tool, {"author_id": nest(depth)})])

@@ -184,7 +184,6 @@ def test_a_value_in_the_query_is_seen(
     assert game.call("get_town", town_id="T0").ordered is seen
 
 
-@pytest.mark.xfail(reason="a point or a sign is taken for the end of a word", strict=True)
 @pytest.mark.parametrize(("query", "value"), [("for 103.25 francs", 103), ("at -103 m", 103), ("in 2013-01-02", 2013)])
 def test_a_part_of_a_number_or_date_in_the_query_is_not_seen(
     library_snapshot: Snapshot, query: str, value: int

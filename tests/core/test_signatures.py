@@ -163,7 +163,6 @@ def test_what_only_resembles_the_default_is_kept(schema: Any, written: Any) -> N
     assert signature({"p": schema}).read({"p": written}) == {"p": written}
 
 
-@pytest.mark.xfail(reason="lists and objects are compared with Python's ==, for which 1 is True", strict=True)
 @pytest.mark.parametrize(("default", "written"), [([1], [True]), ({"a": 0}, {"a": False})])
 def test_what_only_resembles_a_nested_default_is_kept(default: Any, written: Any) -> None:
     assert signature({"p": {"default": default}}).read({"p": written}) == {"p": written}
@@ -214,7 +213,6 @@ def test_a_reference_that_leads_nowhere_is_an_error_that_names_it(reference: str
         signature({"p": {"$ref": reference}}, **{"$defs": {"a": {}}}).read({"p": 1})
 
 
-@pytest.mark.xfail(reason="JSON pointers are not unescaped", strict=True)
 def test_references_may_hold_escaped_characters() -> None:
     assert signature({"p": {"$ref": "#/$defs/a~1b"}}, **{"$defs": {"a/b": {"type": "integer"}}}).read({"p": "4"})
 

@@ -71,8 +71,8 @@ def test_parameters_become_a_json_schema() -> None:
         "required": ["book_id", "page"],
         "additionalProperties": False,
     }
-    assert page.path_parameters == {"book_id", "page"}
-    assert books.path_parameters == frozenset()
+    assert page.path_parameters == ("book_id", "page")
+    assert books.path_parameters == ()
     assert dict(health.tool.properties) == {}
 
 
@@ -92,7 +92,7 @@ def test_the_tools_can_be_called() -> None:
 def test_a_request_has_its_values_in_path_and_query() -> None:
     page = operations_from_openapi(DOCUMENT)[0]
     request = page.request({"book_id": 7, "page": "a/b c?#%ü", "size": 3})
-    assert request == ("GET", "/books/7/pages/a%2Fb%20c%3F%23%25%C3%BC", {"size": 3})
+    assert request == ("GET", "/books/7/pages/a%2Fb%20c%3F%23%25%C3%BC", {"size": "3"})
 
 
 @given(texts.filter(bool))
@@ -111,7 +111,6 @@ def test_a_request_without_a_value_for_the_path_is_refused(arguments: dict[str, 
         operations_from_openapi(DOCUMENT)[0].request(arguments)
 
 
-@pytest.mark.xfail(reason="str(True) is 'True', while the query writes 'true'", strict=True)
 def test_booleans_in_the_path_are_written_as_in_the_query() -> None:
     assert operations_from_openapi(DOCUMENT)[0].request({"book_id": True, "page": "1"})[1] == "/books/true/pages/1"
 
@@ -152,7 +151,6 @@ def test_a_parameter_of_the_operation_replaces_that_of_the_path() -> None:
     assert operation.tool.properties == {"n": {"type": "integer"}}
 
 
-@pytest.mark.xfail(reason="KeyError, AttributeError and TypeError escape", strict=True)
 @pytest.mark.parametrize(
     "document",
     [
@@ -177,7 +175,6 @@ COMPONENTS = {
 }
 
 
-@pytest.mark.xfail(reason="references to components are not resolved", strict=True)
 @pytest.mark.parametrize(
     "parameter",
     [

@@ -57,9 +57,6 @@ def test_fractions_that_differ_earlier_are_a_miss(replay: SnapshotReplay, place:
     assert response.source is Source.MISS
 
 
-@pytest.mark.xfail(
-    reason="calls recorded with four decimals or fewer are not found under their rounded key", strict=True
-)
 @pytest.mark.parametrize(("recorded", "asked"), [(47.4437, 47.4436988830566), (47.5, 47.50001), (47, 47.00001)])
 def test_a_call_recorded_rounded_is_found_in_full(tmp_path: Path, recorded: float, asked: float) -> None:
     """The published data passes 47.4437 where the response said 47.4436988830566: an agent may pass either."""

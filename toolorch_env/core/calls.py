@@ -69,7 +69,7 @@ def canonical_call(tool: str, arguments: dict[str, Any]) -> CanonicalCall:
     """
     try:
         written = orjson.dumps(arguments, option=orjson.OPT_SORT_KEYS)  # what was read is plain: canonical_json, faster
-    except (TypeError, RecursionError) as error:
+    except TypeError as error:
         raise ValueError(f"not a JSON value: {error}") from None
     key = call_key(tool, written)
     for value in arguments.values():
@@ -118,6 +118,9 @@ class ToolSet(Mapping[str, Tool]):
         Raises:
             ValueError: an argument is not a JSON value.
         """
-        if call.tool in self._tools:
-            return canonical_call(call.tool, self.signature(call.tool).read(call.arguments))
-        return canonical_call(call.tool, plain(dict(call.arguments)))
+        try:
+            if call.tool in self._tools:
+                return canonical_call(call.tool, self.signature(call.tool).read(call.arguments))
+            return canonical_call(call.tool, plain(dict(call.arguments)))
+        except RecursionError:
+            raise ValueError("the arguments are nested too deeply") from None

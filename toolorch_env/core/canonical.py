@@ -13,7 +13,7 @@ MAX_SAFE_FLOAT = 2.0**53
 """Whole floats below this are exact integers; larger ones stay floats."""
 
 _NUMBER_STARTS = frozenset("-0123456789")
-_JSON_NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
 
 def canonical_json(value: Any) -> bytes:

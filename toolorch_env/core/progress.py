@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import token, tokens
 from toolorch_env.core.responses import Response
-from toolorch_env.core.tasks import ReferenceCall, Task
+from toolorch_env.core.tasks import Task
 
 Digest = Callable[[CanonicalCall], int]
 
@@ -67,7 +67,7 @@ class Reference:
     @cached_property
     def query_tokens(self) -> frozenset[str]:
         """Tokens of the values that the query mentions."""
-        return frozenset().union(*(tokens(mention.value) for mention in self.task.mentions))
+        return tokens([mention.value for mention in self.task.mentions])
 
     def in_query(self, text: str) -> bool:
         """Whether a token is mentioned in the query, or stands there as words of its own."""
@@ -81,29 +81,36 @@ class Reference:
         out.
         """
         bound = self.bound[step]
-        reference: ReferenceCall = self.task.reference[step]
+        if step in self.steps_of(call):
+            return [call.arguments[name] for name in bound if name in call.arguments]
         parameters = self.tools.signature(call.tool).parameters if call.tool in self.tools else {}
-        values = []
-        for name, value in call.arguments.items():
-            foreign = name not in reference.arguments and not (name in parameters and parameters[name].is_choice)
-            if name in bound or (foreign and not call.same_as(self.calls[step])):
-                values.append(value)
-        return values
+        known = self.task.reference[step].arguments
+        return [
+            value
+            for name, value in call.arguments.items()
+            if name in bound or (name not in known and not (name in parameters and parameters[name].is_choice))
+        ]
 
 
 def _stands_alone(text: str, query: str) -> bool:
-    """Whether ``text`` stands in ``query`` with no letter, digit or underscore right before or after it."""
+    """Whether ``text`` stands in ``query`` as words of its own: 2013 does not in "12013", "2013-01-02" or "0.2013"."""
     start = query.find(text)
     while start >= 0:
         end = start + len(text)
-        if not (_is_word(query[start - 1 : start]) or _is_word(query[end : end + 1])):
+        has_sign = text[0].isdigit() and query[:start].endswith("-")
+        if not (has_sign or _goes_on(text[0], query[:start][-2:][::-1]) or _goes_on(text[-1], query[end : end + 2])):
             return True
         start = query.find(text, start + 1)
     return False
 
 
-def _is_word(character: str) -> bool:
-    return character.isalnum() or character == "_"
+def _goes_on(edge: str, outside: str) -> bool:
+    """Whether a word or number with this edge goes on in what stands outside of it, the nearest character first."""
+    if not outside:
+        return False
+    if outside[0].isalnum() or outside[0] == "_":
+        return True
+    return edge.isdigit() and outside[0] in ".,:/-" and outside[1:].isdigit()
 
 
 class Progress:
@@ -181,15 +188,17 @@ class Progress:
 
     def _token_seen(self, text: str) -> bool:
         return self.reference.in_query(text) or any(
-            response.holds(text) and text not in self._own_words(call, step)
+            response.holds(text) and not self._said_itself(call, step, text)
             for call, response, step in reversed(self._answered)
         )
 
-    def _own_words(self, call: CanonicalCall, step: int | None) -> frozenset[str]:
-        """What a response may repeat from its call without telling the agent anything: values that it may have guessed.
+    def _said_itself(self, call: CanonicalCall, step: int | None, text: str) -> bool:
+        """Whether a call passed a value that it may have guessed: its response repeating it tells the agent nothing.
 
         In a call of the reference, the values that come from the query are not guessed.
         """
         is_reference = step is not None and step in self.reference.steps_of(call)
-        bound = self.reference.bound[step] if is_reference and step is not None else call.arguments
-        return tokens([value for name, value in call.arguments.items() if name in bound])
+        for name, value in call.arguments.items():
+            if text in tokens(value) if isinstance(value, (dict, list)) else text == token(value):
+                return not is_reference or step is None or name in self.reference.bound[step]
+        return False

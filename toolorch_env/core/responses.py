@@ -27,6 +27,7 @@ class Source(StrEnum):
 
 
 _BACKSLASH = ord("\\")
+_AFTER_TEXT = frozenset(",:]}")
 
 RECORDED_SOURCES = frozenset({Source.RECORDED, Source.ROUNDED})
 
@@ -80,6 +81,8 @@ class Response:
 
     def holds(self, text: str) -> bool:
         """Whether a token is among :attr:`tokens`. Found without decoding the body where it stands there as a text."""
+        if text[:1] in _AFTER_TEXT:  # could stand between two texts
+            return text in self.tokens
         needle = orjson.dumps(text)
         place = self.raw.find(needle)
         while place > 0 and self.raw[place - 1] == _BACKSLASH:  # the opening quote belongs to a longer text

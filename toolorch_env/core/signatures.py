@@ -58,11 +58,18 @@ class Parameter:
         except ValueError as error:
             raise ToolSchemaError(f"parameter {self.name!r} has an invalid JSON Schema: {error}") from None
 
+    def is_default(self, value: Any) -> bool:
+        """Whether a value, already read, is the default: leaving the parameter out would be the same."""
+        if not self.has_default or value != self.default:
+            return False
+        # `1 == True` in Python, at any depth, and never in JSON
+        return canonical_json(value) == canonical_json(self.default)
+
     def fits(self, value: Any) -> bool:
         """Whether a value, already read, satisfies the parameter's schema."""
         try:
             return bool(self._validator.is_valid(value))
-        except ValueError:  # not JSON: integers beyond 64 bits, NaN
+        except ValueError:  # not JSON
             return False
 
     def complaint(self, value: Any) -> str:
@@ -91,6 +98,15 @@ class Signature:
             name: Parameter(name, schema, tool.parameters, name in required) for name, schema in tool.properties.items()
         }
 
+    def check(self) -> None:
+        """Checks the schemas of all parameters.
+
+        Raises:
+            ToolSchemaError: one is not valid.
+        """
+        for parameter in self.parameters.values():
+            parameter.fits(None)
+
     def read(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Arguments in canonical form: values read through the schema, defaults left out.
 
@@ -104,10 +120,8 @@ class Signature:
                 read[name] = plain(value)
                 continue
             value = parameter.read(value)
-            # `1 == True` in Python, never in JSON
-            if parameter.has_default and value == parameter.default and type(value) is type(parameter.default):
-                continue
-            read[name] = value
+            if not parameter.is_default(value):
+                read[name] = value
         return read
 
     def problems(self, arguments: Mapping[str, Any]) -> Iterator[Problem]:
@@ -140,6 +154,8 @@ def _reader(schema: Any, root: Mapping[str, Any]) -> Reader:
         return _reference_reader(schema["$ref"], root)
     options = [*schema.get("anyOf", ()), *schema.get("oneOf", ())]
     kind = schema.get("type")
+    if "allOf" in schema:
+        return _sequence_reader([_reader(part, root) for part in schema["allOf"]])
     if isinstance(kind, list):
         options = [{**schema, "type": name} for name in kind]
     if options:
@@ -193,9 +209,8 @@ def _object_reader(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Reader
         for name, item in value.items():
             parameter = inner.get(name)
             item = parameter.read(item) if parameter else plain(item)
-            if parameter and parameter.has_default and canonical_json(item) == canonical_json(parameter.default):
-                continue
-            result[name] = item
+            if not (parameter and parameter.is_default(item)):
+                result[name] = item
         return result
 
     return read
@@ -218,23 +233,34 @@ def _options_reader(options: list[Any], root: Mapping[str, Any]) -> Reader:
     return read
 
 
+def _sequence_reader(readers: list[Reader]) -> Reader:
+    def read(value: Any) -> Any:
+        for reader in readers:
+            value = reader(value)
+        return value
+
+    return read
+
+
 def _reference_reader(reference: str, root: Mapping[str, Any]) -> Reader:
     """Resolved at the first use, so that schemas may refer to themselves."""
+    target = _resolve(reference, root)
     resolved: list[Reader] = []
 
     def read(value: Any) -> Any:
         if not resolved:
-            resolved.append(_reader(_resolve(reference, root), root))
+            resolved.append(_reader(target, root))
         return resolved[0](value)
 
     return read
 
 
 def _resolve(reference: str, root: Mapping[str, Any]) -> Any:
+    if not reference.startswith(("#/$defs/", "#/definitions/")):
+        raise ToolSchemaError(f"only references to #/$defs/ and #/definitions/ are supported, not {reference!r}")
     node: Any = root
-    if not reference.startswith("#/"):
-        raise ToolSchemaError(f"only references inside the document are supported, not {reference!r}")
     for part in reference[2:].split("/"):
+        part = part.replace("~1", "/").replace("~0", "~")
         if not isinstance(node, Mapping) or part not in node:
             raise ToolSchemaError(f"the reference {reference!r} leads nowhere")
         node = node[part]

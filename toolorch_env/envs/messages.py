@@ -54,14 +54,14 @@ def read_message(message: str) -> list[RequestedCall]:
     return list(_read_document(document, text))
 
 
-def _read_block(block: str) -> Iterator[RequestedCall]:
+def _read_block(block: str) -> list[RequestedCall]:
     try:
-        document = orjson.loads(block.strip())
+        document = orjson.loads(block)
     except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
-        yield _malformed(block, f"the tool call is not valid JSON: {error}")
-        return
-    for item in document if isinstance(document, list) else [document]:
-        yield _read_call(item, block)
+        return [_malformed(block, f"the tool call is not valid JSON: {error}")]
+    if isinstance(document, list):
+        return [_read_call(item, block) for item in document]
+    return [_read_call(document, block)]
 
 
 def _read_document(document: Any, text: str) -> Iterator[RequestedCall]:

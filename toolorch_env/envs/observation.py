@@ -74,10 +74,11 @@ class Observer:
         self._vocabulary = vocabulary
         self._width = _call_width(vocabulary)
         self._calls = np.zeros(RECENT_CALLS * self._width, np.float32)
-        words = _masked_words(task)
-        self._mentions = _mention_features(words)
+        words, places = _masked_words(task)
+        self._mentions = _mention_features(words, places)
         self._query = np.zeros(QUERY_BUCKETS, np.float32)
-        self._query[[bucket(word, QUERY_BUCKETS) for word, _ in words]] = 1.0
+        self._query[[bucket(word, QUERY_BUCKETS) for word in words]] = 1.0
+        self._links = np.zeros(len(vocabulary.link_mask_positions), np.float32)
         self._tools = np.zeros(len(vocabulary.tools), np.float32)
         self._tools[[vocabulary.tool_index[name] for name in task.tools]] = 1.0
 
@@ -101,16 +102,25 @@ class Observer:
         if step.match.repeated:
             self._calls[first + 4] = 1.0
 
-    def observe(self, links: np.ndarray, progress: float) -> Observation:
+    def set_links(self, places: np.ndarray, resolved: np.ndarray) -> None:
+        """Notes which links resolve on the latest response of a tool.
+
+        Args:
+            places: where the latest-response choices of the tool's links stand among all link choices.
+            resolved: for each of them whether it selects a value, bool.
+        """
+        self._links[places + 1] = self._links[places]  # the latest response becomes the second-latest
+        self._links[places] = resolved
+
+    def observe(self, progress: float) -> Observation:
         """A fresh observation.
 
         Args:
-            links: which links resolve, bool.
             progress: share of the call limit that is used, in [0, 1].
         """
         return {
             "calls": self._calls.copy(),
-            "links": links.astype(np.float32),
+            "links": self._links.copy(),
             "mentions": self._mentions.copy(),
             "progress": np.array([progress], np.float32),
             "query": self._query.copy(),
@@ -118,32 +128,36 @@ class Observer:
         }
 
 
-def _masked_words(task: Task) -> list[tuple[str, int]]:
-    """Lower-case words of the query with each mention replaced by its kind, and the mention's index or -1."""
-    words: list[tuple[str, int]] = []
-    position = 0
-    for index, mention in enumerate(task.mentions):
-        words += [(word, -1) for word in _WORD.findall(task.query[position : mention.start].lower())]
-        words.append((f"<{mention.kind}>", index))
-        position = mention.end
-    words += [(word, -1) for word in _WORD.findall(task.query[position:].lower())]
-    return words
-
-
-def _mention_features(words: list[tuple[str, int]]) -> np.ndarray:
-    features = np.zeros(MAX_MENTIONS * _MENTION_WIDTH, np.float32)
+def _masked_words(task: Task) -> tuple[list[str], list[int]]:
+    """Lower-case words of the query with each mention replaced by its kind, and where the mentions stand among them."""
+    words: list[str] = []
     places: list[int] = []
-    values: list[float] = []
-    for place, (kind, index) in enumerate(words):
-        if not 0 <= index < MAX_MENTIONS:
-            continue
-        first = index * _MENTION_WIDTH
-        places.append(first + bucket(kind, KIND_BUCKETS))
-        values.append(1.0)
-        for distance in range(CONTEXT_WORDS, 0, -1):  # of words in one bucket, the nearest is written last
-            for side, neighbour in (("<", place - distance), (">", place + distance)):
-                if 0 <= neighbour < len(words):
-                    places.append(first + KIND_BUCKETS + bucket(side + words[neighbour][0], CONTEXT_BUCKETS))
-                    values.append(1.0 / distance)
-    features[places] = values
+    position = 0
+    for mention in task.mentions:
+        words += _WORD.findall(task.query[position : mention.start].lower())
+        places.append(len(words))
+        words.append(f"<{mention.kind}>")
+        position = mention.end
+    words += _WORD.findall(task.query[position:].lower())
+    return words, places
+
+
+def _mention_features(words: list[str], places: list[int]) -> np.ndarray:
+    features = np.zeros((MAX_MENTIONS, _MENTION_WIDTH), np.float32)
+    for index, place in enumerate(places[:MAX_MENTIONS]):
+        before = tuple(words[max(0, place - CONTEXT_WORDS) : place])
+        after = tuple(words[place + 1 : place + 1 + CONTEXT_WORDS])
+        features[index] = _features_of(words[place], before, after)
+    return features.reshape(-1)
+
+
+@lru_cache(8192)
+def _features_of(kind: str, before: tuple[str, ...], after: tuple[str, ...]) -> np.ndarray:
+    """Features of one mention. The nearer a word, the larger its entry: 1, 1/2, 1/3, 1/4."""
+    features = np.zeros(_MENTION_WIDTH, np.float32)
+    features[bucket(kind, KIND_BUCKETS)] = 1.0
+    for side, nearest_first in (("<", before[::-1]), (">", after)):
+        for distance, word in enumerate(nearest_first, 1):
+            place = KIND_BUCKETS + bucket(side + word, CONTEXT_BUCKETS)
+            features[place] = max(features[place], 1.0 / distance)
     return features

@@ -95,7 +95,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         self.vocabulary = Vocabulary(self.snapshot)
         self.action_space = spaces.MultiDiscrete(self.vocabulary.sizes)
         self.observation_space = cast("spaces.Space[Observation]", observation_space(self.vocabulary))
-        self._link_positions = self.vocabulary.link_mask_positions
+        self._limits = self.vocabulary.sizes.astype(np.uint64)
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -188,7 +188,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     def _choices(self, action: Any) -> list[int]:
         if isinstance(action, np.ndarray) and action.dtype.kind in "iu" and action.shape == self.vocabulary.sizes.shape:
-            if ((action >= 0) & (action < self.vocabulary.sizes)).all():
+            if (action.astype(np.uint64) < self._limits).all():  # negative numbers become huge ones
                 choices: list[int] = action.tolist()
                 return choices
         elif isinstance(action, (list, tuple)) and all(isinstance(item, (int, np.integer)) for item in action):
@@ -232,7 +232,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         if not step.response.success or step.response.row is None:
             return
         name = self.vocabulary.tools[tool]
-        columns, slots = self.vocabulary.link_slots[name]
+        columns, slots, places = self.vocabulary.link_slots[name]
         if not len(columns):
             return
         assert self.snapshot.compiled is not None
@@ -240,8 +240,10 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         place = table.find(step.response.row)
         outputs = table.outputs[place] if place is not None else np.full(len(table.selects), ABSENT, np.int32)
         self._recent[name] = [outputs.tolist(), *self._recent.get(name, [])][:RECENT_RESPONSES]
+        resolved = outputs[columns] != ABSENT
         self._mask[slots + 1] = self._mask[slots]  # the latest response becomes the second-latest
-        self._mask[slots] = outputs[columns] != ABSENT
+        self._mask[slots] = resolved
+        self._observer.set_links(places, resolved)
 
     def _initial_mask(self) -> np.ndarray:
         vocabulary, task = self.vocabulary, self.episode.task
@@ -255,6 +257,4 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         return mask
 
     def _observe(self) -> Observation:
-        return self._observer.observe(
-            self._mask[self._link_positions], min(1.0, len(self.episode.steps) / self.max_calls)
-        )
+        return self._observer.observe(len(self.episode.steps) / self.max_calls)

@@ -134,17 +134,24 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
             episode.finish()
             return "", 0.0, True, False, {"messages": [], "calls": [], "reward": [], **self._end_info()}
         steps = episode.send([request.call for request in requested])
-        bodies = [shorten_json(step.response.raw, self.max_response_chars) for step in steps]
-        info = {
-            "messages": _tool_messages(requested, steps, bodies),
-            "calls": [{"source": step.response.source.value, "status": step.response.status} for step in steps],
-            "reward": [reward_info(step) for step in steps],
-        }
+        info = self._describe(requested, steps)
         if episode.done:
             info |= self._end_info()
-        observation = "\n".join(map(_BLOCK.format, bodies))
-        reward = sum(step.score.reward for step in steps)
+        observation = "\n".join([_BLOCK.format(message["content"]) for message in info["messages"]])
+        reward = sum([step.score.reward for step in steps])
         return observation, reward, episode.finished, episode.truncated, info
+
+    def _describe(self, requested: Sequence[RequestedCall], steps: Sequence[Step]) -> dict[str, Any]:
+        """What a step tells about its calls. Calls beyond the limit of the episode were not made."""
+        messages, calls, rewards = [], [], []
+        for request, step in zip(requested, steps, strict=False):
+            response = step.response
+            name = step.call.tool if isinstance(step.call, Call) else ""
+            content = shorten_json(response.raw, self.max_response_chars)
+            messages.append({"role": "tool", "tool_call_id": request.id, "name": name, "content": content})
+            calls.append({"source": response.source.value, "status": response.status})
+            rewards.append(reward_info(step))
+        return {"messages": messages, "calls": calls, "reward": rewards}
 
     def action_for(self, call: Call | None) -> str:
         """The message that makes a call, or finishes for ``None``."""
@@ -152,13 +159,3 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
             return "All needed calls are made."
         body = orjson.dumps({"name": call.tool, "arguments": dict(call.arguments)}).decode()
         return f"<tool_call>{body}</tool_call>"
-
-
-def _tool_messages(
-    requested: Sequence[RequestedCall], steps: Sequence[Step], bodies: Sequence[str]
-) -> list[dict[str, str]]:
-    messages = []
-    for request, step, body in zip(requested, steps, bodies, strict=False):  # calls beyond the limit are not made
-        name = step.call.tool if isinstance(step.call, Call) else ""
-        messages.append({"role": "tool", "tool_call_id": request.id, "name": name, "content": body})
-    return messages

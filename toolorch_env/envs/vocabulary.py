@@ -3,7 +3,7 @@
 All of it comes from the snapshot, none from a task.
 """
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -84,17 +84,21 @@ class Vocabulary:
         assert snapshot.compiled is not None
         return link.tool, snapshot.compiled.tables[link.tool].selects.index(link.select)
 
-    def _slots_by_tool(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """For each tool the output columns of its links, and where their latest-response choices stand in the mask."""
+    def _slots_by_tool(self) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """For each tool three arrays over its links.
+
+        The output columns; where the latest-response choices stand in the mask; and where among link choices alone.
+        """
         found: dict[str, list[tuple[int, int]]] = {name: [] for name in self.tools}
         for parameter, links in enumerate(self.links):
             first = int(self.offsets[1 + parameter]) + 1 + MAX_MENTIONS
             for number, (tool, column) in enumerate(links):
                 found[tool].append((column, first + RECENT_RESPONSES * number))
-        return {
-            tool: (np.array([c for c, _ in slots], np.int64), np.array([s for _, s in slots], np.int64))
-            for tool, slots in found.items()
-        }
+        slots = {}
+        for tool, pairs in found.items():
+            columns, positions = np.array(pairs, np.int64).reshape(-1, 2).T
+            slots[tool] = (columns, positions, self.link_mask_positions.searchsorted(positions))
+        return slots
 
     def accepts(self, value: Any) -> np.ndarray:
         """For each parameter name whether some tool takes the value there, bool."""
@@ -108,7 +112,7 @@ class Vocabulary:
         signatures = (self.toolset.signature(tool) for tool in self._owners[parameter])
         return any(s.parameters[name].fits(s.parameters[name].read(value)) for s in signatures)
 
-    @property
+    @cached_property
     def link_mask_positions(self) -> np.ndarray:
         """Where the choices that are links stand in the flat mask, int64."""
         spans = [

@@ -8,7 +8,7 @@ from toolorch_env.core.episode import Replay
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.phrasing import value_text
 from toolorch_env.rewards.credit import same_value
-from toolorch_env.store.compiled import Selector
+from toolorch_env.store.selection import Selector
 
 
 def unreadable_literals(task: Task) -> Iterator[str]:

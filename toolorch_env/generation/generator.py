@@ -1,8 +1,9 @@
 """Generators: functions of (snapshot, constraints, seed) that draw tasks."""
 
-from collections.abc import Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import quote, unquote
 
 import numpy as np
 
@@ -126,15 +127,14 @@ class WorkflowGenerator:
         try:
             name, number, variant, distractor_tools, distractions, *excluded = task_id.split("/")
             source = self._sources[name]
-            constraints = TaskConstraints(
-                distractor_tools=int(distractor_tools),
-                distractions=int(distractions),
-                exclude_tools=tuple(excluded),
-            )
+            constraints = _variant_constraints(int(distractor_tools), int(distractions), tuple(map(unquote, excluded)))
             trace = source.trace(int(number)) if 0 <= int(number) < source.join.count else None
             if trace is None:
                 raise ValueError
-            return self._task(source, trace, int(variant, 16), constraints)
+            task = self._task(source, trace, int(variant, 16), constraints)
+            if task.id != task_id:
+                raise ValueError
+            return task
         except (ValueError, KeyError):
             raise TaskError(f"this generator has no task {task_id!r}") from None
 
@@ -163,17 +163,20 @@ class WorkflowGenerator:
         literals = trace.literals
         kinds = source.workflow.literals
         sentences = [(draws.choose(source.phrasings), literals, kinds)]
+        reference = source.reference(trace)
+        needed = [value for call in reference for value in call.arguments.values()]
         for template in self._draw_distractions(draws, constraints):
-            values = {kind: self._other_value(draws, kind, literals) for kind in template.slots}
+            values = {kind: self._other_value(draws, kind, needed) for kind in template.slots}
             sentence = (template, values, {kind: kind for kind in template.slots})
             sentences.insert(0 if draws.below(2) else len(sentences), sentence)
         query, mentions = compose(sentences)
+        excluded = [quote(name, safe="") for name in constraints.exclude_tools]
         parts = (trace.number, f"{variant:x}", constraints.distractor_tools, constraints.distractions)
         task = Task(
-            id="/".join(map(str, (source.workflow.name, *parts, *constraints.exclude_tools))),
+            id="/".join(map(str, (source.workflow.name, *parts, *excluded))),
             query=query,
             tools=self._offer(draws, source, constraints),
-            reference=source.reference(trace),
+            reference=reference,
             mentions=mentions,
             workflow=source.workflow.name,
             split="test_workflows" if source.held_out else trace.split,
@@ -189,12 +192,12 @@ class WorkflowGenerator:
         count = min(1 + draws.below(constraints.distractions), len(self._distractions))
         return draws.sample(self._distractions, count)
 
-    def _other_value(self, draws: Draws, kind: str, literals: Mapping[str, Any]) -> Any:
-        """A value of a kind that the task does not need, if there is one."""
+    def _other_value(self, draws: Draws, kind: str, needed: Sequence[Any]) -> Any:
+        """A value of a kind that no reference call needs, if there is one."""
         pool = self._pools[kind]
         value = draws.choose(pool)
         for _ in range(20):
-            if value not in literals.values():
+            if value not in needed:
                 break
             value = draws.choose(pool)
         return value
@@ -205,6 +208,11 @@ class WorkflowGenerator:
             others = [name for name in others if name not in constraints.exclude_tools]
         chosen = source.tools.union(draws.sample(others, min(constraints.distractor_tools, len(others))))
         return tuple([name for name in source.all_tools if name in chosen])
+
+
+@lru_cache(256)
+def _variant_constraints(distractor_tools: int, distractions: int, excluded: tuple[str, ...]) -> TaskConstraints:
+    return TaskConstraints(distractor_tools=distractor_tools, distractions=distractions, exclude_tools=excluded)
 
 
 class _Trace:

@@ -186,10 +186,11 @@ def _forget_rows(node: _Node) -> None:
 
 
 def _compact(values: np.ndarray) -> Sequence[int]:
-    """Integers for reading one by one: in 4 or 8 bytes each if they fit (numpy reads single elements slowly)."""
+    """Integers for reading one by one, in as little memory as they allow (numpy reads single elements slowly)."""
     largest = int(values.max()) if len(values) else 0
-    if largest < 2**31:
-        return array("i", values.astype(np.int32).tobytes())
-    if largest < 2**63:
-        return array("q", values.astype(np.int64).tobytes())
+    if largest == len(values) - 1 and bool((values == np.arange(len(values))).all()):
+        return range(len(values))
+    for code, limit in (("H", 2**16), ("i", 2**31), ("q", 2**63)):
+        if largest < limit:
+            return array(code, values.astype(code).tobytes())
     return list(map(int, values))

@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
-from toolorch_env.store.compiled import Link, Selector
+from toolorch_env.store.compiled import Link
+from toolorch_env.store.selection import Selector
 from toolorch_env.store.snapshot import Snapshot
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]

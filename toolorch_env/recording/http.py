@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,10 +55,10 @@ class HttpApi:
         method, path, query = self._operations[call.tool].request(call.arguments)
         begin = time.perf_counter()
         try:
-            response = self._client.request(method, path, params=_as_query(query))
+            response = self._client.request(method, path, params=query)
             latency = time.perf_counter() - begin
             body = response.json()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise RecordingError(f"{method} {path} was not answered: {error!r}") from None
         except ValueError:
             raise RecordingError(
@@ -67,10 +67,6 @@ class HttpApi:
         if response.status_code >= 500:
             raise RecordingError(f"{method} {path} failed with status {response.status_code}")
         return Answer(response.status_code, body, latency, int(time.time()))
-
-
-def _as_query(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: str(value).lower() if isinstance(value, bool) else value for name, value in arguments.items()}
 
 
 def with_miss_answers(tools: Sequence[Tool], answers: Sequence[tuple[Call, Answer]]) -> list[Tool]:

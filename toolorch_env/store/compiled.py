@@ -11,16 +11,15 @@ from functools import cached_property
 from io import BytesIO
 from typing import Any
 
-import jmespath
 import numpy as np
 import orjson
 import zstandard
-from jmespath.exceptions import JMESPathError
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import canonical_json, rounded
 from toolorch_env.core.errors import SnapshotCorruptError, WorkflowError
 from toolorch_env.core.responses import Response
+from toolorch_env.store.selection import Selector
 
 ABSENT = -1
 """Stands for: no such argument, or nothing selected."""
@@ -137,48 +136,8 @@ class Compiled:
                 for index, (name, parameters, selects) in enumerate(header["tables"])
             }
             return cls(header["values"], tuple(Link(*link) for link in header["links"]), tables)
-        except (zstandard.ZstdError, ValueError, KeyError, TypeError, OSError) as error:
+        except Exception as error:  # damaged data makes these libraries fail in a dozen ways
             raise SnapshotCorruptError(f"the compiled form is damaged: {error}") from None
-
-
-class Selector:
-    """A compiled JMESPath expression that selects one value from a body.
-
-    Selections by order (``min_by``, ``max_by``, ``sort_by``) with a tie select nothing: which of the tied elements is
-    meant could not be known. It is found by selecting from the body with all its lists reversed.
-
-    Raises:
-        WorkflowError: the expression is not valid JMESPath.
-    """
-
-    def __init__(self, select: str) -> None:
-        self.select = select
-        try:
-            self._expression = jmespath.compile(select)
-        except JMESPathError as error:
-            raise WorkflowError(f"{select!r} is not a valid JMESPath expression: {error}") from None
-        self._by_order = any(name in select for name in ("min_by(", "max_by(", "sort_by("))
-
-    def __call__(self, body: Any) -> Any:
-        """The selected value, ``None`` where there is none."""
-        found = self._search(body)
-        if self._by_order and found is not None and self._search(_reversed(body)) != found:
-            return None
-        return found
-
-    def _search(self, body: Any) -> Any:
-        try:
-            return self._expression.search(body)
-        except (JMESPathError, TypeError):  # a function applied to what is not there
-            return None
-
-
-def _reversed(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _reversed(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_reversed(item) for item in reversed(value)]
-    return value
 
 
 class _Values:

@@ -57,7 +57,7 @@ class Unpacker:
             if zstandard.frame_content_size(content) > MAX_CONTENT_BYTES:
                 raise SnapshotCorruptError("a recorded response claims to be larger than any that is recorded")
             arguments, separator, body = self._decompressor.decompress(content).partition(b"\n")
-        except zstandard.ZstdError as error:
+        except (zstandard.ZstdError, TypeError) as error:
             raise SnapshotCorruptError(f"a recorded response is damaged: {error}") from None
         if not separator:
             raise SnapshotCorruptError("a recorded response is damaged: it has no body")

@@ -2,14 +2,6 @@
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text
 
-FORMAT_VERSION = 1
-"""Stands in SQLite's ``user_version``. A reader refuses files of a newer format."""
-
-APPLICATION_ID = 0x544F4F52
-"""``TOOR``: stands in SQLite's ``application_id`` and tells a snapshot from other SQLite files."""
-
-PAGE_SIZE = 16_384
-
 metadata = MetaData()
 
 meta = Table(

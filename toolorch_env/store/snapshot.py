@@ -10,17 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import zstandard
 
 from toolorch_env.core.calls import CanonicalCall, ToolSet
-from toolorch_env.core.errors import SnapshotCorruptError, SnapshotFormatError, SnapshotNotFoundError
+from toolorch_env.core.errors import SnapshotCorruptError, SnapshotFormatError, SnapshotNotFoundError, ToolSchemaError
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.tools import Tool
 from toolorch_env.store.compiled import Compiled
 from toolorch_env.store.content import Unpacker
+from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION
 from toolorch_env.store.keys import split_key
-from toolorch_env.store.schema import APPLICATION_ID, FORMAT_VERSION
 
-RESPONSE_CACHE = 1024
+RESPONSE_CACHE = 512
 """Number of decoded responses that a process keeps."""
 
 _MMAP_BYTES = 2**30
@@ -52,6 +53,7 @@ class _Handle:
         # `immutable` keeps SQLite from locking, so that read-only folders and many processes are no matter
         uri = f"{path.resolve().as_uri()}?mode=ro&immutable=1"
         self.connection = sqlite3.connect(uri, uri=True, check_same_thread=False, cached_statements=16)
+        self.cursor = self.connection.cursor()
         self.connection.execute(f"PRAGMA mmap_size = {_MMAP_BYTES}")
         row = self.connection.execute("SELECT data FROM blobs WHERE name = 'dictionary'").fetchone()
         self.unpacker = Unpacker(row[0] if row else b"")
@@ -91,7 +93,7 @@ class Snapshot:
         if handle is None or handle.process != os.getpid():  # a connection must not cross a fork
             try:
                 handle = _Handle(self.path)
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, zstandard.ZstdError, TypeError) as error:
                 raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
             self._local.handle = handle
         return handle
@@ -99,7 +101,7 @@ class Snapshot:
     def _rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         try:
             return self._handle.connection.execute(statement, parameters).fetchall()
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
 
     @cached_property
@@ -123,8 +125,8 @@ class Snapshot:
                 Tool(name, description, orjson.loads(parameters), status, orjson.loads(body), bool(read_only))
                 for name, description, parameters, status, body, read_only in rows
             )
-        except orjson.JSONDecodeError as error:
-            raise SnapshotCorruptError(f"{self.path} is damaged: a tool's schema is not JSON ({error})") from None
+        except (orjson.JSONDecodeError, ToolSchemaError, TypeError) as error:
+            raise SnapshotCorruptError(f"{self.path} is damaged: a tool cannot be read ({error})") from None
 
     def __len__(self) -> int:
         """Number of recorded responses."""
@@ -142,13 +144,13 @@ class Snapshot:
         return None if data is None else Compiled.from_bytes(data)
 
     def look_up(self, call: CanonicalCall) -> Response | None:
-        """The recorded response to a call: under its exact key first, then under its rounded one."""
+        """The recorded response to a call: under its exact key first, then with fractions compared as rounded."""
         response = self._read_response(call.key)
         if response is not None:
             return response
         if all(type(value) is str for value in call.arguments.values()):
             return None  # no number, no fraction
-        return self._read_rounded(call.rounded_key)
+        return self._read_rounded(call)
 
     def _read_response_uncached(self, key: bytes) -> Response | None:
         row, rest = split_key(key)
@@ -157,19 +159,30 @@ class Snapshot:
     def _response(self, row: int, rest: int | None, source: Source) -> Response | None:
         handle = self._handle
         try:
-            found = handle.connection.execute(_SELECT, (row,)).fetchone()
+            found = handle.cursor.execute(_SELECT, (row,)).fetchone()
         except sqlite3.DatabaseError as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
         if found is None or (rest is not None and found[0] != rest):
             return None
         _, status, digest, latency, recorded_at, content = found
+        if type(status) is not int:
+            raise SnapshotCorruptError(f"{self.path} is damaged: a status is not a number")
         body = handle.unpacker.unpack(content)[1]
         return Response(status, body, source, digest=digest, latency=latency * 1e-6, recorded_at=recorded_at, row=row)
 
-    def _read_rounded(self, key: bytes) -> Response | None:
-        row, rest = split_key(key)
+    def _read_rounded(self, call: CanonicalCall) -> Response | None:
+        row, rest = split_key(call.rounded_key)
         found = self._rows("SELECT response_id FROM rounded_keys WHERE id = ? AND key_rest = ?", row, rest)
-        return self._response(found[0][0], None, Source.ROUNDED) if found else None
+        if found:
+            return self._response(found[0][0], None, Source.ROUNDED)
+        # what was recorded may itself be the rounded call
+        return None if call.rounded_key == call.key else self._response(row, rest, Source.ROUNDED)
+
+    def rounded_keys(self) -> dict[tuple[int, int], int]:
+        """Row of the response under the key, in halves, of each call with rounded fractions."""
+        return {
+            (row, rest): found for row, rest, found in self._rows("SELECT id, key_rest, response_id FROM rounded_keys")
+        }
 
     def records(self) -> Iterator[Record]:
         """All recorded calls with their responses, in the order of their keys.
@@ -195,8 +208,8 @@ class Snapshot:
                     recorded_at=recorded_at,
                     row=row,
                 )
-                if tool not in names:
-                    raise SnapshotCorruptError(f"{self.path} is damaged: a response belongs to no tool")
+                if tool not in names or type(status) is not int:
+                    raise SnapshotCorruptError(f"{self.path} is damaged: a response has no tool or no status")
                 yield Record(names[tool], arguments, (row, rest), response)
         except sqlite3.DatabaseError as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
@@ -214,8 +227,8 @@ def check_header(path: Path) -> None:
         size = path.stat().st_size
     except FileNotFoundError:
         raise SnapshotNotFoundError(f"there is no snapshot at {path}") from None
-    except OSError as error:
-        raise SnapshotNotFoundError(f"the snapshot {path} cannot be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: the path holds a null byte
+        raise SnapshotNotFoundError(f"the snapshot {path} cannot be read: {error}") from None
     if header[:16] != b"SQLite format 3\0" or len(header) < 100:
         raise SnapshotFormatError(f"{path} is not a snapshot: it is not an SQLite file")
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:

@@ -10,17 +10,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from sqlalchemy import create_engine, text
+from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
-from toolorch_env.core.canonical import canonical_json
-from toolorch_env.core.errors import RecordingError, SnapshotWriteError
+from toolorch_env.core.canonical import canonical_json, plain
+from toolorch_env.core.errors import RecordingError, SnapshotWriteError, WorkflowError
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.tools import Tool
 from toolorch_env.store import schema
 from toolorch_env.store.compiled import Link, compile_records
 from toolorch_env.store.content import Packer, train_dictionary
+from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE
 from toolorch_env.store.hashing import content_hash
 from toolorch_env.store.keys import body_digest, split_key
 
@@ -41,7 +42,10 @@ class SnapshotWriter:
         links: the ways in which values can flow; the snapshot is compiled for them.
 
     Raises:
-        SnapshotWriteError: the folder is missing or read-only. Told at once, before anything is recorded.
+        SnapshotWriteError: the folder is missing or read-only, or the path is a folder.
+        ToolSchemaError: a tool's schema is not valid.
+        WorkflowError: the workflows are not JSON, or a link is not valid.
+            All of these are told at once, before anything is recorded.
     """
 
     def __init__(
@@ -59,12 +63,17 @@ class SnapshotWriter:
         self.path = Path(path)
         self.tools = ToolSet(tools)
         self._meta = {"name": name, "description": description, "source": source, "licence": licence}
-        self._workflows = workflows
+        self._workflows = _as_json(workflows)
         self._links = tuple(links)
+        for name in self.tools:
+            self.tools.signature(name).check()
+        compile_records([], self.tools, self._links)  # tells at once what is wrong with the links
         self._records: dict[bytes, tuple[CanonicalCall, bytes, Response]] = {}
         self._temporary = self._reserve()
 
     def _reserve(self) -> Path:
+        if self.path.is_dir():
+            raise SnapshotWriteError(f"the snapshot {self.path} cannot be written: there is a folder of that name")
         try:
             descriptor, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=".partial", dir=self.path.parent)
         except OSError as error:
@@ -111,12 +120,15 @@ class SnapshotWriter:
         """
         if call.tool not in self.tools:
             raise RecordingError(f"there is no tool {call.tool!r} in this snapshot")
+        if not 0 <= latency < float("inf"):
+            raise RecordingError(f"a call of {call.tool} cannot be recorded: its latency is {latency}")
         try:
             canonical = self.tools.canonical(call)
             # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
             arguments = bytes(memoryview(canonical_json(canonical.arguments)))
+            plain(body)  # NaN and infinity are refused here; orjson would write null
             raw = bytes(memoryview(orjson.dumps(body)))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise RecordingError(f"a call of {call.tool} cannot be recorded: {error}") from None
         if canonical.key in self._records:
             return False
@@ -127,13 +139,13 @@ class SnapshotWriter:
         return True
 
     def _write(self) -> None:
-        engine = create_engine(f"sqlite:///{self._temporary}")
+        engine = create_engine(URL.create("sqlite", database=str(self._temporary)))
         try:
             with engine.connect() as connection:
                 for pragma in (
-                    f"page_size = {schema.PAGE_SIZE}",
-                    f"application_id = {schema.APPLICATION_ID}",
-                    f"user_version = {schema.FORMAT_VERSION}",
+                    f"page_size = {PAGE_SIZE}",
+                    f"application_id = {APPLICATION_ID}",
+                    f"user_version = {FORMAT_VERSION}",
                     "journal_mode = OFF",
                 ):
                     connection.execute(text(f"PRAGMA {pragma}"))
@@ -150,25 +162,33 @@ class SnapshotWriter:
         dictionary = train_dictionary([arguments + b"\n" + response.raw for _, arguments, response in listed])
         blobs = {"dictionary": dictionary, "compiled": compile_records(listed, self.tools, self._links).to_bytes()}
         if self._workflows is not None:
-            blobs["workflows"] = orjson.dumps(self._workflows)
+            blobs["workflows"] = self._workflows
         meta = {
             **self._meta,
-            "content_hash": content_hash(self.tools.values(), listed),
+            "content_hash": content_hash(self.tools.values(), listed, blobs.get("workflows")),
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "responses": str(len(listed)),
             "toolorch_version": _package_version(),
         }
-        connection.execute(schema.meta.insert(), [{"name": name, "value": value} for name, value in meta.items()])
-        connection.execute(schema.tools.insert(), [_tool_row(i, tool) for i, tool in enumerate(self.tools.values())])
-        connection.execute(schema.blobs.insert(), [{"name": name, "data": data} for name, data in blobs.items()])
         identifiers = {name: index for index, name in enumerate(self.tools)}
         packer = Packer(dictionary)
-        rows = [_response_row(record, identifiers, packer) for record in ordered]
-        if rows:
-            connection.execute(schema.responses.insert(), rows)
         rounded = {row["id"]: row for record in reversed(ordered) if (row := _rounded_row(record[0])) is not None}
-        if rounded:
-            connection.execute(schema.rounded_keys.insert(), list(rounded.values()))
+        for table, rows in (
+            (schema.meta, [{"name": name, "value": value} for name, value in meta.items()]),
+            (schema.tools, [_tool_row(index, tool) for index, tool in enumerate(self.tools.values())]),
+            (schema.blobs, [{"name": name, "data": data} for name, data in blobs.items()]),
+            (schema.responses, [_response_row(record, identifiers, packer) for record in ordered]),
+            (schema.rounded_keys, list(rounded.values())),
+        ):
+            if rows:
+                connection.execute(table.insert(), rows)
+
+
+def _as_json(workflows: Any) -> bytes | None:
+    try:
+        return None if workflows is None else orjson.dumps(workflows)
+    except TypeError as error:
+        raise WorkflowError(f"the workflows are not JSON: {error}") from None
 
 
 def _tool_row(index: int, tool: Tool) -> dict[str, Any]:

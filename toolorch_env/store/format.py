@@ -1,0 +1,9 @@
+"""What tells a snapshot from other SQLite files."""
+
+FORMAT_VERSION = 1
+"""Stands in SQLite's ``user_version``. A reader refuses files of a newer format."""
+
+APPLICATION_ID = 0x544F4F52
+"""``TOOR``: stands in SQLite's ``application_id`` and tells a snapshot from other SQLite files."""
+
+PAGE_SIZE = 16_384
