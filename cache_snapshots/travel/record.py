@@ -100,8 +100,8 @@ class Recording:
 
 def main(
     out: Annotated[Path, typer.Option(help="Where the snapshot goes.")] = FOLDER / "travel.sqlite",
-    runs: Annotated[int, typer.Option(help="Draws of literals for each workflow.")] = 400,
-    errors: Annotated[int, typer.Option(help="Number of calls that the API refuses.")] = 600,
+    runs: Annotated[int, typer.Option(help="Draws of literals for each workflow.")] = 420,
+    errors: Annotated[int, typer.Option(help="Number of calls that the API refuses.")] = 800,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
 ) -> None:
     """Rebuilds the travel snapshot."""
