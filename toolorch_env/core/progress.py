@@ -178,19 +178,20 @@ class Progress:
         return next((index for index in same if not self.complete[index]), same[0] if same else None)
 
     def _all_seen(self, step: int, call: CanonicalCall) -> bool:
-        values = self.reference.values_to_see(step, call)
-        return all(self.has_seen(value) for value in values)
+        return all(self.has_seen(value) for value in self.reference.values_to_see(step, call))
 
     def has_seen(self, value: Any) -> bool:
         """Whether every scalar in ``value`` stood in the query or in a response of an earlier turn."""
-        found = tokens(value) if isinstance(value, (dict, list)) else {token(value)}
-        return all(text is None or self._token_seen(text) for text in found)
+        if isinstance(value, (dict, list)):
+            return all(self._token_seen(text) for text in tokens(value))
+        text = token(value)
+        return text is None or self._token_seen(text)
 
     def _token_seen(self, text: str) -> bool:
-        return self.reference.in_query(text) or any(
-            response.holds(text) and not self._said_itself(call, step, text)
-            for call, response, step in reversed(self._answered)
-        )
+        for call, response, step in reversed(self._answered):
+            if response.holds(text) and not self._said_itself(call, step, text):
+                return True
+        return self.reference.in_query(text)
 
     def _said_itself(self, call: CanonicalCall, step: int | None, text: str) -> bool:
         """Whether a call passed a value that it may have guessed: its response repeating it tells the agent nothing.

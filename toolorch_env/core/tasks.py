@@ -61,7 +61,7 @@ class ReferenceCall:
     @property
     def depends_on(self) -> frozenset[int]:
         """Indices of the reference calls that must be made before this one."""
-        return frozenset({binding.step for binding in self.bindings}.union(self.after))
+        return frozenset([binding.step for binding in self.bindings]).union(self.after)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Task:
         for index, call in enumerate(self.reference):
             if call.tool not in self.tools:
                 raise TaskError(f"task {self.id!r}: the reference calls {call.tool!r}, which is not on offer")
-            if any(not 0 <= step < index for step in call.depends_on):
+            if not all(0 <= step < index for step in call.depends_on):
                 raise TaskError(f"task {self.id!r}: reference call {index} depends on a call that does not precede it")
 
     @cached_property

@@ -68,6 +68,16 @@ def read_constraints(constraints: TaskConstraints | Mapping[str, Any] | None) ->
     try:
         return TaskConstraints(**(constraints or {}))
     except (ValidationError, TypeError) as error:
-        problems = error.errors() if isinstance(error, ValidationError) else [{"loc": (), "msg": str(error)}]
-        told = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}".lstrip(": ") for p in problems)
-        raise ConstraintError(f"invalid constraints: {told}") from None
+        raise ConstraintError(f"invalid constraints: {_in_words(error)}") from None
+
+
+def _in_words(error: ValidationError | TypeError) -> str:
+    if isinstance(error, TypeError):
+        return str(error)
+    told = []
+    for problem in error.errors():
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = f"there is no such constraint; there are {', '.join(TaskConstraints.model_fields)}"
+        told.append(f"{'.'.join(map(str, problem['loc']))}: {message}".removeprefix(": "))
+    return "; ".join(told)

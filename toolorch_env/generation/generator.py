@@ -206,8 +206,9 @@ class WorkflowGenerator:
         others = source.other_tools
         if constraints.exclude_tools:
             others = [name for name in others if name not in constraints.exclude_tools]
-        chosen = source.tools.union(draws.sample(others, min(constraints.distractor_tools, len(others))))
-        return tuple([name for name in source.all_tools if name in chosen])
+        left_out = draws.sample(others, max(0, len(others) - constraints.distractor_tools))
+        left_out += constraints.exclude_tools
+        return tuple([name for name in source.all_tools if name not in left_out])
 
 
 @lru_cache(256)
