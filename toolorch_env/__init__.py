@@ -6,8 +6,9 @@ Importing this package registers the environments with Gymnasium.
 import gymnasium as _gym
 
 from toolorch_env.core.errors import ToolOrchError
+from toolorch_env.core.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 ENVIRONMENTS = {
     "ToolOrch-v0": "toolorch_env.envs.tool_orch:ToolOrchEnv",

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import gymnasium as gym
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -25,6 +26,7 @@ from toolorch_env.envs.shortening import shorten_json
 from toolorch_env.evaluation.metrics import EpisodeResult, Metrics
 from toolorch_env.evaluation.runner import evaluate as evaluate_policy
 from toolorch_env.generation.constraints import SPLITS
+from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.policies.base import Policy
 from toolorch_env.policies.oracle import OraclePolicy, next_reference_call
 from toolorch_env.policies.random import RandomPolicy
@@ -32,14 +34,16 @@ from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.verify import verify_snapshot
 
 app = typer.Typer(help="Recorded APIs as environments for multi-step tool orchestration.", no_args_is_help=True)
-snapshot_app = typer.Typer(help="Look into snapshots.", no_args_is_help=True)
+snapshot_app = typer.Typer(help="Show and check snapshots.", no_args_is_help=True)
 app.add_typer(snapshot_app, name="snapshot")
 console = Console()
 
 _SHOWN_RESPONSE = 600
 POLICIES: dict[str, Callable[[], Policy]] = {"oracle": OraclePolicy, "random": RandomPolicy}
 
-SnapshotOption = Annotated[str, typer.Option(help="Name of a bundled snapshot, or path of one.")]
+_SNAPSHOT_HELP = "Name of a bundled snapshot, or path of one."
+SnapshotOption = Annotated[str, typer.Option(help=_SNAPSHOT_HELP)]
+SnapshotArgument = Annotated[str, typer.Argument(help=_SNAPSHOT_HELP)]
 SplitOption = Annotated[str, typer.Option(help=f"Which tasks: {', '.join(SPLITS)}.")]
 RewardOption = Annotated[str, typer.Option(help="Reward: graduated, binary, atomic, orchestration.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same tasks.", min=0)]
@@ -75,7 +79,7 @@ def demo(
 
 @app.command()
 def evaluate(
-    policy: Annotated[str, typer.Option(help=f"The policy: {', '.join(POLICIES)}.")],
+    policy: Annotated[str, typer.Option(help=f"Which policy: {', '.join(POLICIES)}.")],
     snapshot: SnapshotOption = "travel",
     tasks: Annotated[int, typer.Option(help="Number of tasks.", min=1)] = 200,
     seed: SeedOption = 0,
@@ -84,8 +88,8 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
 ) -> None:
     """Play tasks with a policy and print its metrics."""
-    if json_file is not None and not json_file.resolve().parent.is_dir():
-        raise ConfigurationError(f"the folder of {json_file} does not exist")
+    if json_file is not None and (json_file.is_dir() or not json_file.resolve().parent.is_dir()):
+        raise ConfigurationError(f"{json_file} cannot be written: it is a folder, or its folder does not exist")
     metrics = run_policy(policy, snapshot, split, reward, tasks, seed)
     table = metrics_table()
     add_metrics(table, policy, metrics)
@@ -103,7 +107,9 @@ def play(
     split: SplitOption = "train",
     reward: RewardOption = "graduated",
     task_id: Annotated[str | None, typer.Option(help="Play this task.")] = None,
-    interactive: Annotated[bool, typer.Option("--interactive", "-i", help="Type the calls yourself.")] = False,
+    interactive: Annotated[
+        bool, typer.Option("--interactive", "-i", help="Type the calls; an empty line finishes.")
+    ] = False,
 ) -> None:
     """Show one episode call by call: query, calls, responses, reward components."""
     env = make_env("ToolOrchText-v0", snapshot, reward, {"split": split})
@@ -112,12 +118,15 @@ def play(
 
 
 @snapshot_app.command("info")
-def snapshot_info(snapshot: Annotated[str, typer.Argument(help="Name of a bundled snapshot, or path.")]) -> None:
+def snapshot_info(snapshot: SnapshotArgument) -> None:
     """Show what a snapshot holds."""
     opened = open_snapshot(snapshot)
     table = Table("what", "value", show_header=False)
     for name, value in {"path": str(opened.path), **opened.meta}.items():
-        table.add_row(name, escape(value))
+        table.add_row(name, escape(f"{int(value):,}" if name == "responses" else value))
+    if opened.blob("workflows") is not None:
+        counts = WorkflowGenerator(opened).counts()
+        table.add_row("workflows", f"{len(counts)}, with {sum(counts.values()):,} traces")
     table.add_row("size", f"{opened.path.stat().st_size / 1e6:.2f} MB")
     console.print(table)
     tools = Table("tool", "parameters (* required)", "description", title=f"{len(opened.tools)} tools")
@@ -128,8 +137,13 @@ def snapshot_info(snapshot: Annotated[str, typer.Argument(help="Name of a bundle
 
 
 @snapshot_app.command("verify")
-def snapshot_verify(snapshot: Annotated[str, typer.Argument(help="Name of a bundled snapshot, or path.")]) -> None:
-    """Check a whole snapshot: every key, digest, hash and table. Exit code 1 if anything is wrong."""
+def snapshot_verify(
+    snapshot: SnapshotArgument,
+) -> None:
+    """Check a whole snapshot: every key, digest, hash and table.
+
+    Exit code 1 if anything is wrong with it, 2 if it cannot be opened as a snapshot at all.
+    """
     path = open_snapshot(snapshot).path
     with console.status(f"Reading {path} ..."):
         found = verify_snapshot(path)
@@ -159,7 +173,7 @@ def run_policy(name: str, snapshot: str, split: str, reward: str, tasks: int, se
 def progress_bar(name: str, total: int) -> Iterator[Callable[[EpisodeResult], None]]:
     """A progress bar over episodes, with the success rate so far."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(name, total=total)
         yield lambda result: progress.advance(bar)
         progress.update(bar, completed=total)
@@ -168,7 +182,7 @@ def progress_bar(name: str, total: int) -> Iterator[Callable[[EpisodeResult], No
 def metrics_table() -> Table:
     """An empty table of metrics."""
     titles = ("policy", "tasks", "success", "clean", "calls ok", "turns ok", "return", "calls", "steps/s")
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in titles:
         table.add_column(title, justify="left" if title == "policy" else "right")
     return table
@@ -228,7 +242,8 @@ def show_step(number: int, step: Step) -> None:
     )
     parts = "  ".join(f"{name} {value:.2f}" for name, value in score.components.items() if name != "rise")
     matched = "no reference call" if score.matched is None else f"reference call {score.matched + 1}"
-    console.print(f"   [bold]reward {score.reward:+.3f}[/]  potential {score.potential:.3f}  {matched}  [dim]{parts}")
+    summary = f"[bold]reward {score.reward:+.3f}[/]  potential {score.potential:.3f}  {matched}"
+    console.print(f"   {summary}  [dim]{parts}", soft_wrap=True)
 
 
 def oracle_calls(episode: Episode) -> list[Call | Malformed]:
@@ -240,7 +255,10 @@ def oracle_calls(episode: Episode) -> list[Call | Malformed]:
 def ask_person(episode: Episode) -> list[Call | Malformed]:
     """Calls that a person types: ``tool {"argument": value}``, or anything that a model may write; empty to finish."""
     while True:
-        line = console.input('\n[bold]call[/] (tool {"argument": value}, empty to finish): ').strip()
+        try:
+            line = console.input('\n[bold]call[/] (tool {"argument": value}, empty to finish): ').strip()
+        except EOFError:  # what was piped in has ended
+            line = ""
         if not line:
             return []
         name, _, arguments = line.partition(" ")

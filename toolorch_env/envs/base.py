@@ -87,6 +87,8 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
             task = options["task"]
             return task if isinstance(task, Task) else Task.from_json(task)
         if "task_id" in options:
+            if not isinstance(options["task_id"], str):
+                raise TaskError(f"a task id is a text, got {options['task_id']!r}")
             return self.generator.task(options["task_id"])
         constraints = read_constraints(options["constraints"]) if "constraints" in options else self.constraints
         return self.generator.sample(rng, constraints)
@@ -123,4 +125,6 @@ def reward_info(step: Step) -> dict[str, Any]:
 def _as_reward(reward: str | Reward) -> Reward:
     if isinstance(reward, str):
         return make_reward(reward)
+    if not callable(getattr(reward, "start", None)):
+        raise ConfigurationError(f"a reward is a name or an object with a method start(), got {reward!r}")
     return reward

@@ -13,11 +13,11 @@ import orjson
 
 from toolorch_env.core.calls import Call, Malformed
 
-_NOT_SPOKEN = re.compile(r"<tool_response>.*?(?:</tool_response>|$)|<think>.*?(?:</think>|$)", re.DOTALL)
-"""Responses exist only when the environment gave them, and thoughts are no calls: both are passed over."""
+_TAG = re.compile(r"<(tool_call|tool_response|think)>")
+_FENCE = "```"
+_MAX_CLOSING_TAGS = 4
+"""So many closing tags are tried: the first may be part of a text in the arguments."""
 
-_TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|$)", re.DOTALL)
-_FENCE = re.compile(r"^```(?:json)?\s*\n(.*)\n\s*```$", re.DOTALL)
 _JSON_START = re.compile(r"\{\s*[\"}]|\[\s*[\[{\]]")
 _SHOWN_CHARACTERS = 200
 
@@ -36,32 +36,68 @@ class RequestedCall:
 
 
 def read_message(message: str) -> list[RequestedCall]:
-    """The calls that a message makes, in order; none for a message that makes none."""
-    text = message.strip()
-    if "<tool_response>" in text or "<think>" in text:
-        text = _NOT_SPOKEN.sub(" ", text).strip()
-    if "<tool_call>" in text:
-        return [call for block in _TOOL_CALL.findall(text) for call in _read_block(block)]
-    fenced = _FENCE.match(text)
-    if fenced:
-        text = fenced.group(1).strip()
-    if not _JSON_START.match(text):
+    """The calls that a message makes, in order; none for a message that makes none.
+
+    ``<tool_response>`` blocks in it are passed over, as responses exist only when the environment gave them; so are
+    ``<think>`` blocks.
+    """
+    text = _unfenced(message.strip())
+    tag = _TAG.search(text)
+    if _JSON_START.match(text):
+        try:
+            return list(_read_document(orjson.loads(text), text))
+        except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
+            if tag is None:
+                return [_malformed(text, f"this is not valid JSON: {error}")]
+    if tag is None:
         return []
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return [_malformed(text, f"this is not valid JSON: {error}")]
-    return list(_read_document(document, text))
+    calls, spoken = _read_tags(text)
+    return calls or (read_message(spoken) if _TAG.search(spoken) is None else [])
 
 
-def _read_block(block: str) -> list[RequestedCall]:
-    try:
-        document = orjson.loads(block)
-    except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
-        return [_malformed(block, f"the tool call is not valid JSON: {error}")]
-    if isinstance(document, list):
-        return [_read_call(item, block) for item in document]
-    return [_read_call(document, block)]
+def _unfenced(text: str) -> str:
+    if len(text) > 2 * len(_FENCE) and text.startswith(_FENCE) and text.endswith(_FENCE):
+        return text[len(_FENCE) : -len(_FENCE)].removeprefix("json").strip()
+    return text
+
+
+def _read_tags(text: str) -> tuple[list[RequestedCall], str]:
+    """The calls in ``<tool_call>`` blocks, and what stands outside of all blocks."""
+    calls: list[RequestedCall] = []
+    spoken: list[str] = []
+    position = 0
+    while (tag := _TAG.search(text, position)) is not None:
+        spoken.append(text[position : tag.start()])
+        closing = f"</{tag.group(1)}>"
+        if tag.group(1) == "tool_call":
+            found, position = _read_block(text, tag.end(), closing)
+            calls += found
+        else:
+            end = text.find(closing, tag.end())
+            position = len(text) if end < 0 else end + len(closing)
+    spoken.append(text[position:])
+    return calls, "".join(spoken).strip()
+
+
+def _read_block(text: str, start: int, closing: str) -> tuple[list[RequestedCall], int]:
+    """The calls of the block that begins at ``start``, and where the text goes on after it."""
+    first_end = end = text.find(closing, start)
+    if end < 0:
+        first_end = end = len(text)
+    problem = ""
+    for _ in range(_MAX_CLOSING_TAGS):
+        try:
+            document = orjson.loads(text[start:end])
+        except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
+            problem = problem or str(error)
+            end = text.find(closing, end + 1)
+            if end < 0:
+                break
+            continue
+        items = document if isinstance(document, list) else [document]
+        return [_read_call(item, text[start:end]) for item in items], end + len(closing)
+    block = text[start:first_end]
+    return [_malformed(block, f"the tool call is not valid JSON: {problem}")], first_end + len(closing)
 
 
 def _read_document(document: Any, text: str) -> Iterator[RequestedCall]:
@@ -89,23 +125,24 @@ def _read_call(item: Any, text: str) -> RequestedCall:
     if not isinstance(item, dict):
         return _malformed(text, "a call must be an object with `name` and `arguments`")
     identifier = item.get("id")
+    identifier = identifier if isinstance(identifier, str) else ""
     function = item.get("function", item)
     if not isinstance(function, dict):
-        return _malformed(text, "`function` must be an object with `name` and `arguments`")
+        return _malformed(text, "`function` must be an object with `name` and `arguments`", identifier)
     name, arguments = function.get("name"), function.get("arguments")
     if not isinstance(name, str) or not name:
-        return _malformed(text, "the tool's `name` must be a text")
+        return _malformed(text, "the tool's `name` must be a text", identifier)
     if isinstance(arguments, str):
         try:
             arguments = orjson.loads(arguments) if arguments.strip() else {}
         except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
-            return _malformed(text, f"`arguments` are not valid JSON: {error}")
+            return _malformed(text, f"`arguments` are not valid JSON: {error}", identifier)
     if arguments is None:
         arguments = {}
     if not isinstance(arguments, dict):
-        return _malformed(text, "`arguments` must be an object")
-    return RequestedCall(identifier if isinstance(identifier, str) else "", Call(name, arguments))
+        return _malformed(text, "`arguments` must be an object", identifier)
+    return RequestedCall(identifier, Call(name, arguments))
 
 
-def _malformed(text: str, problem: str) -> RequestedCall:
-    return RequestedCall("", Malformed(text.strip()[:_SHOWN_CHARACTERS], problem[:_SHOWN_CHARACTERS]))
+def _malformed(text: str, problem: str, identifier: str = "") -> RequestedCall:
+    return RequestedCall(identifier, Malformed(text.strip()[:_SHOWN_CHARACTERS], problem[:_SHOWN_CHARACTERS]))

@@ -1,6 +1,7 @@
 """A space of Unicode texts that works in vector environments."""
 
 import multiprocessing
+from collections.abc import Sequence
 from multiprocessing.sharedctypes import SynchronizedArray
 from types import ModuleType
 from typing import Any
@@ -66,15 +67,33 @@ def _create_shared_texts(space: UnicodeText, n: int = 1, ctx: ModuleType = multi
     return shared
 
 
-@read_from_shared_memory.register(UnicodeText)
-def _read_shared_texts(space: UnicodeText, shared_memory: "SynchronizedArray[Any]", n: int = 1) -> tuple[str, ...]:
-    view = memoryview(shared_memory.get_obj()).cast("B")
-    texts = []
-    for start in range(0, n * _slot_bytes(space), _slot_bytes(space)):
+class _SharedTexts(Sequence[str]):
+    """The texts in shared memory as they are now: vector environments read them once and copy them after each step."""
+
+    def __init__(self, memory: "SynchronizedArray[Any]", count: int, slot_bytes: int) -> None:
+        self._memory = memory
+        self._count = count
+        self._slot_bytes = slot_bytes
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        start = range(self._count)[index] * self._slot_bytes
+        view = memoryview(self._memory.get_obj()).cast("B")
         first = start + _LENGTH_BYTES
         length = int.from_bytes(view[start:first], "little")
-        texts.append(bytes(view[first : first + length]).decode("utf-8", "surrogatepass"))
-    return tuple(texts)
+        return bytes(view[first : first + length]).decode("utf-8", "surrogatepass")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> tuple[str, ...]:
+        return tuple(self)
+
+
+@read_from_shared_memory.register(UnicodeText)
+def _read_shared_texts(space: UnicodeText, shared_memory: "SynchronizedArray[Any]", n: int = 1) -> Sequence[str]:
+    return _SharedTexts(shared_memory, n, _slot_bytes(space))
 
 
 @write_to_shared_memory.register(UnicodeText)

@@ -9,13 +9,13 @@ from gymnasium import spaces
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Step
-from toolorch_env.core.errors import InvalidActionError, TaskError
+from toolorch_env.core.errors import ConfigurationError, InvalidActionError, TaskError
 from toolorch_env.core.scoring import Reward
 from toolorch_env.envs.base import EpisodeEnv, reward_info
 from toolorch_env.envs.observation import Observation, Observer, observation_space
 from toolorch_env.envs.vocabulary import FINISH, LEAVE_OUT, MAX_MENTIONS, RECENT_RESPONSES, Vocabulary
 from toolorch_env.generation.constraints import TaskConstraints
-from toolorch_env.generation.generator import TaskGenerator
+from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
 from toolorch_env.rewards.credit import same_value
 from toolorch_env.store.compiled import ABSENT
 from toolorch_env.store.snapshot import Snapshot
@@ -92,10 +92,22 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
             render_mode=render_mode,
         )
         self.auto_finish = auto_finish
+        self._check_links()
         self.vocabulary = Vocabulary(self.snapshot)
         self.action_space = spaces.MultiDiscrete(self.vocabulary.sizes)
         self.observation_space = cast("spaces.Space[Observation]", observation_space(self.vocabulary))
         self._limits = self.vocabulary.sizes.astype(np.uint64)
+
+    def _check_links(self) -> None:
+        """Values can flow only along the links that the snapshot was compiled for."""
+        if not isinstance(self.generator, WorkflowGenerator) or self.snapshot.compiled is None:
+            return
+        missing = sorted(self.generator.workflows.links() - set(self.snapshot.compiled.links))
+        if missing:
+            raise ConfigurationError(
+                f"the workflows use links that {self.snapshot.name!r} is not compiled for, the first is {missing[0]}: "
+                "write the snapshot with the links of these workflows, or play in ToolOrchText-v0"
+            )
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -170,7 +182,8 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
             raise InvalidActionError(f"there is no tool {call.tool!r}")
         action[0] = tool + 1
         positions = dict(self.vocabulary.tool_parameters[tool])
-        for name, value in call.arguments.items():
+        signature = self.snapshot.tools.signature(call.tool)
+        for name, value in signature.read(call.arguments).items():  # without what is at its default
             choice = self._choice_of(positions[name], name, call.tool, value) if name in positions else None
             if choice is None:
                 raise InvalidActionError(f"{name} = {value!r} stands neither in the query nor in a recent response")
@@ -191,7 +204,9 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
             if (action.astype(np.uint64) < self._limits).all():  # negative numbers become huge ones
                 choices: list[int] = action.tolist()
                 return choices
-        elif isinstance(action, (list, tuple)) and all(isinstance(item, (int, np.integer)) for item in action):
+        elif isinstance(action, (list, tuple)) and all(
+            isinstance(item, (int, np.integer)) and 0 <= item < 2**31 for item in action
+        ):
             return self._choices(np.array(action, np.int64))
         raise InvalidActionError(
             f"the action {repr(action)[:200]} is outside the action space: {len(self.vocabulary.sizes)} whole numbers, "

@@ -142,10 +142,18 @@ class WorkflowGenerator:
         found = self._eligible_cache.get(constraints)
         if found is None:
             self._check_names(constraints)
-            found = tuple(source for source in self._sources.values() if source.satisfies(constraints))
-            if not found:
+            fitting = [source for source in self._sources.values() if source.satisfies(constraints)]
+            if not fitting:
                 asked = constraints.model_dump(exclude_defaults=True)
                 raise ConstraintError(f"no workflow of {self.snapshot.name!r} satisfies the constraints {asked}")
+            found = tuple(source for source in fitting if source.held_out == (constraints.split == "test_workflows"))
+            if not found:
+                names = ", ".join(source.workflow.name for source in fitting[:5])
+                held_out = "held out for test_workflows" if fitting[0].held_out else "not held out for test_workflows"
+                raise ConstraintError(
+                    f"the split {constraints.split!r} has no workflows here: those that fit ({names}) are {held_out}, "
+                    "which a hash of their names decides; ask for another split or rename them"
+                )
             self._eligible_cache[constraints] = found
         return found
 
@@ -269,11 +277,10 @@ class _Source:
         return bindings, tuple(sorted(position[other] for other in step.after))
 
     def satisfies(self, constraints: TaskConstraints) -> bool:
-        """Whether the workflow can give tasks under these constraints."""
+        """Whether the workflow is of the kind that the constraints ask for, whatever the split."""
         steps = len(self.workflow.steps)
         return (
-            self.held_out == (constraints.split == "test_workflows")
-            and (not constraints.workflows or self.workflow.name in constraints.workflows)
+            (not constraints.workflows or self.workflow.name in constraints.workflows)
             and self.tools.issuperset(constraints.include_tools)
             and self.tools.isdisjoint(constraints.exclude_tools)
             and constraints.min_steps <= steps <= constraints.max_steps

@@ -25,6 +25,8 @@ class PotentialReward:
 
         reward_t = potential_t - potential_(t-1) - penalty_t
 
+    A call that completes a reference call in a valid order is never penalised, whether this reward sees it or not.
+
     Subclasses name themselves and define :meth:`potential`.
 
     Args:
@@ -95,7 +97,8 @@ class PotentialScorer:
         if step is not None:
             self._potential = on_grid(self._reward.potential(self._atomic, self._complete, self._ordered))
         rise = self._potential - before
-        penalty = 0.0 if rise > 0 else self._reward.penalty
+        # a reward that pays only at the end must not punish the way there
+        penalty = 0.0 if rise > 0 or match.ordered else self._reward.penalty
         return Score(rise - penalty, self._potential, penalty, step, self._components(credit, match, rise, penalty))
 
     def _credit(self, call: CanonicalCall | None, response: Response, match: Match) -> tuple[int | None, Credit]:

@@ -9,7 +9,7 @@ class BinaryReward(PotentialReward):
     """1 when every reference call is complete, else 0; no penalties unless asked for.
 
     Args:
-        penalty: taken off for each call that does nothing for the solution.
+        penalty: taken off for each call that does not complete a reference call in a valid order.
     """
 
     name = "binary"

@@ -27,7 +27,7 @@ class AtomicWeights:
 
     def __post_init__(self) -> None:
         parts = (self.name, self.structure, self.values, self.execution)
-        if min(parts) < 0 or abs(sum(parts) - 1) > 1e-9:
+        if not (min(parts) >= 0 and abs(sum(parts) - 1) <= 1e-12):  # NaN fails both
             raise ConfigurationError(f"atomic weights must not be negative and must add up to 1, got {parts}")
 
 
@@ -42,12 +42,13 @@ class Credit:
 
     def total(self, weights: AtomicWeights) -> float:
         """The atomic score, in [0, 1]."""
-        return (
+        total = (
             weights.name * self.name
             + weights.structure * self.structure
             + weights.values * self.values
             + weights.execution * self.execution
         )
+        return min(1.0, total)  # weights add up to 1 but for rounding
 
 
 FULL = Credit(1.0, 1.0, 1.0, 1.0)

@@ -53,5 +53,5 @@ blobs = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("data", LargeBinary, nullable=False),
-    comment="dictionary (zstd), workflows (YAML as JSON), compiled (derived: may be dropped and rebuilt).",
+    comment="dictionary (zstd), workflows (YAML as JSON), compiled (derived from the rest).",
 )

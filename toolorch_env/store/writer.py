@@ -4,7 +4,6 @@ import os
 import tempfile
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +17,7 @@ from toolorch_env.core.canonical import canonical_json, plain
 from toolorch_env.core.errors import RecordingError, SnapshotWriteError, WorkflowError
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.tools import Tool
+from toolorch_env.core.version import VERSION
 from toolorch_env.store import schema
 from toolorch_env.store.compiled import Link, compile_records
 from toolorch_env.store.content import Packer, train_dictionary
@@ -168,7 +168,7 @@ class SnapshotWriter:
             "content_hash": content_hash(self.tools.values(), listed, blobs.get("workflows")),
             "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "responses": str(len(listed)),
-            "toolorch_version": _package_version(),
+            "toolorch_version": VERSION,
         }
         identifiers = {name: index for index, name in enumerate(self.tools)}
         packer = Packer(dictionary)
@@ -225,10 +225,3 @@ def _rounded_row(call: CanonicalCall) -> dict[str, Any] | None:
         return None
     row, rest = split_key(call.rounded_key)
     return {"id": row, "key_rest": rest, "response_id": split_key(call.key)[0]}
-
-
-def _package_version() -> str:
-    try:
-        return version("toolorch-env")
-    except PackageNotFoundError:  # run from a source tree that is not installed
-        return "unknown"
