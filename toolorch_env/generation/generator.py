@@ -143,16 +143,16 @@ class WorkflowGenerator:
         if found is None:
             self._check_names(constraints)
             fitting = [source for source in self._sources.values() if source.satisfies(constraints)]
+            asked = constraints.model_dump(exclude_defaults=True)
             if not fitting:
-                asked = constraints.model_dump(exclude_defaults=True)
                 raise ConstraintError(f"no workflow of {self.snapshot.name!r} satisfies the constraints {asked}")
             found = tuple(source for source in fitting if source.held_out == (constraints.split == "test_workflows"))
             if not found:
                 names = ", ".join(source.workflow.name for source in fitting[:5])
                 held_out = "held out for test_workflows" if fitting[0].held_out else "not held out for test_workflows"
                 raise ConstraintError(
-                    f"the split {constraints.split!r} has no workflows here: those that fit ({names}) are {held_out}, "
-                    "which a hash of their names decides; ask for another split or rename them"
+                    f"the split {constraints.split!r} has no workflows for {asked}: those that fit ({names}) are "
+                    f"{held_out}, which a hash of their names decides; ask for another split or rename them"
                 )
             self._eligible_cache[constraints] = found
         return found
