@@ -122,7 +122,8 @@ def snapshot_info(snapshot: SnapshotArgument) -> None:
     """Show what a snapshot holds."""
     opened = open_snapshot(snapshot)
     table = Table("what", "value", show_header=False)
-    for name, value in {"path": str(opened.path), **opened.meta}.items():
+    console.print(escape(str(opened.path)), soft_wrap=True)
+    for name, value in opened.meta.items():
         table.add_row(name, escape(f"{int(value):,}" if name == "responses" else value))
     if opened.blob("workflows") is not None:
         counts = WorkflowGenerator(opened).counts()
