@@ -243,11 +243,19 @@ def test_values_from_the_query_are_not_forgotten_by_an_echo(library_snapshot: Sn
     assert game.progress.has_seen("A3")
 
 
-def test_what_an_error_says_is_not_seen(library_snapshot: Snapshot) -> None:
+def test_what_a_recorded_error_says_is_seen(library_snapshot: Snapshot) -> None:
     game = Game(library_snapshot, GET_AUTHOR)
     game.call("get_author", author_id="A999")
-    assert not game.progress.has_seen("No such author.")
+    assert game.progress.has_seen("No such author.")
     assert not game.progress.has_seen("A999")
+
+
+def test_what_no_api_answered_is_not_seen(library_snapshot: Snapshot) -> None:
+    game = Game(library_snapshot, GET_AUTHOR)
+    game.call("get_author", author_id="B1", extra="x")
+    game.call("get_town", town_id="T77")
+    assert not game.progress.has_seen("extra_parameter")
+    assert not game.progress.has_seen("Not found")
 
 
 @pytest.mark.parametrize("value", [True, False, None, [], {}, [True, None]])

@@ -13,6 +13,7 @@ from worlds import TASK_SEEDS, WORLD_NAMES, world
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import InvalidActionError
+from toolorch_env.core.tasks import Mention, ReferenceCall, Task
 from toolorch_env.envs.vocabulary import MAX_MENTIONS, RECENT_RESPONSES
 from toolorch_env.policies.random import random_action
 from toolorch_env.store.selection import Selector
@@ -189,6 +190,21 @@ def test_every_task_is_solved_from_its_masks_with_return_one(name: str, data: st
         env.step(action)
     assert env.episode.success
     assert env.episode.total == 1.0
+
+
+def test_a_link_closes_when_the_response_that_it_refers_to_has_moved_on() -> None:
+    env = env_of("library")
+    years = [Mention(year, "year", 5 * n, 5 * n + 4) for n, year in enumerate((1898, 1912, 1913))]
+    reference = (ReferenceCall("search_authors", {"born_from": 1898}),)
+    env.reset(options={"task": Task("years", "1898 1912 1913", ("search_authors",), reference, tuple(years))})
+    parameter = env.vocabulary.parameters.index("author_id")
+    links = [link for link in env.vocabulary.link_list if link.parameter == "author_id"]
+    latest = 1 + MAX_MENTIONS + RECENT_RESPONSES * [link.tool for link in links].index("search_authors")
+    seen = []
+    for year in years:  # the first search finds authors, the others none
+        env.step(env.action_for(Call("search_authors", {"born_from": year.value})))
+        seen.append(components(env)[1 + parameter][latest : latest + RECENT_RESPONSES].tolist())
+    assert seen == [[True, False], [False, True], [False, False]]
 
 
 def test_an_argument_at_its_default_needs_no_value() -> None:

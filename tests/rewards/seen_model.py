@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.responses import RECORDED_SOURCES
 from toolorch_env.core.tasks import Task
 
 
@@ -38,10 +39,10 @@ def stands_in_query(task: Task, leaf: str) -> bool:
 
 
 def heard_before(episode: Episode, turn: int) -> set[str]:
-    """What successful responses of earlier turns told, each without what its own call had put into it."""
+    """What recorded responses of earlier turns told, each without what its own call had put into it."""
     heard: set[str] = set()
     for step in episode.steps:
-        if step.turn < turn and step.response.success and step.canonical is not None:
+        if step.turn < turn and step.response.source in RECORDED_SOURCES and step.canonical is not None:
             heard |= leaves(json.loads(step.response.raw)) - leaves(step.canonical.arguments)
     return heard
 

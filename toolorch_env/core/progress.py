@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import token, tokens
-from toolorch_env.core.responses import Response
+from toolorch_env.core.responses import RECORDED_SOURCES, Response
 from toolorch_env.core.tasks import Task
 
 Digest = Callable[[CanonicalCall], int]
@@ -147,7 +147,7 @@ class Progress:
         done_before = self.complete.copy()
         matches = [self._match(call, response, done_before) for call, response in turn]
         for (call, response), match in zip(turn, matches, strict=True):
-            if call is not None and response.success:
+            if call is not None and response.source in RECORDED_SOURCES:
                 self._answered.append((call, response, match.step))
         return matches
 
