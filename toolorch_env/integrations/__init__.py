@@ -1,1 +1,0 @@
-"""Trainers: one small file each, each behind its own extra."""
