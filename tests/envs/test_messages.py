@@ -302,3 +302,20 @@ def test_any_call_is_read_back_as_it_was_written(tool: str, arguments: dict[str,
         assert orjson.dumps(found) == orjson.dumps(call)
     (found,) = calls_of(message(call))
     assert orjson.dumps(found) == orjson.dumps(call)
+
+
+def test_thoughts_that_the_prompt_began_end_at_their_closing_tag() -> None:
+    message = 'I might <tool_call>{"name":"a"}</tool_call> </think> <tool_call>{"name":"b"}</tool_call>'
+    assert calls_of(message) == [Call("b", {})]
+
+
+@pytest.mark.parametrize(
+    ("message", "calls"),
+    [
+        ('{"name": "get_book", "parameters": {"book_id": 7}}', [Call("get_book", {"book_id": 7})]),
+        ('{"name": "get_book"}', [Call("get_book", {})]),
+        ('{"name": "Book 7", "pages": 90}', []),  # an answer in JSON is no call
+    ],
+)
+def test_bare_json_is_a_call_when_it_has_the_form_of_one(message: str, calls: list[Call]) -> None:
+    assert calls_of(message) == calls

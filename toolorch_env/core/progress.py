@@ -200,6 +200,6 @@ class Progress:
         """
         is_reference = step is not None and step in self.reference.steps_of(call)
         for name, value in call.arguments.items():
-            if text in tokens(value) if isinstance(value, (dict, list)) else text == token(value):
+            if text == value or text in tokens(value):
                 return not is_reference or step is None or name in self.reference.bound[step]
         return False

@@ -44,7 +44,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             modes = ", ".join(self.metadata["render_modes"])
             raise ConfigurationError(f"there is no render mode {render_mode!r}; choose one of {modes}")
-        if not isinstance(max_calls, int) or max_calls < 1:
+        if not isinstance(max_calls, int) or isinstance(max_calls, bool) or max_calls < 1:
             raise ConfigurationError(f"max_calls must be a whole number of at least 1, got {max_calls!r}")
         self.snapshot = open_snapshot(snapshot)
         self.replay = SnapshotReplay(self.snapshot, on_miss)

@@ -1,7 +1,7 @@
 """Reading a language model's message: which calls does it make?
 
 Understood are OpenAI assistant messages (as JSON), ``<tool_call>`` blocks in text, and bare JSON calls, alone or in a
-list. Whatever cannot be read as a call, though it was meant as one, is :class:`Malformed`; reading never fails.
+list; the arguments are called ``arguments`` or ``parameters``. Whatever cannot be read as a call, though it was meant as one, is :class:`Malformed`; reading never fails.
 """
 
 import re
@@ -19,6 +19,7 @@ _MAX_CLOSING_TAGS = 4
 """So many closing tags are tried: the first may be part of a text in the arguments."""
 
 _JSON_START = re.compile(r"\{\s*[\"}]|\[\s*[\[{\]]")
+_CALL_KEYS = frozenset({"arguments", "function", "parameters"})
 _SHOWN_CHARACTERS = 200
 
 
@@ -41,7 +42,7 @@ def read_message(message: str) -> list[RequestedCall]:
     ``<tool_response>`` blocks in it are passed over, as responses exist only when the environment gave them; so are
     ``<think>`` blocks.
     """
-    text = _unfenced(message.strip())
+    text = _unfenced(_after_thoughts(message).strip())
     tag = _TAG.search(text)
     if _JSON_START.match(text):
         try:
@@ -53,6 +54,12 @@ def read_message(message: str) -> list[RequestedCall]:
         return []
     calls, spoken = _read_tags(text)
     return calls or (read_message(spoken) if _TAG.search(spoken) is None else [])
+
+
+def _after_thoughts(message: str) -> str:
+    """What follows thoughts that the prompt had begun: a closing tag with no opening one before it ends them."""
+    end = message.find("</think>")
+    return message[end + len("</think>") :] if end >= 0 and "<think>" not in message[:end] else message
 
 
 def _unfenced(text: str) -> str:
@@ -118,7 +125,9 @@ def _read_document(document: Any, text: str) -> Iterator[RequestedCall]:
 
 
 def _looks_like_call(item: Any) -> bool:
-    return isinstance(item, dict) and ("name" in item or "function" in item or "arguments" in item)
+    if not isinstance(item, dict):
+        return False
+    return not _CALL_KEYS.isdisjoint(item) or ("name" in item and item.keys() <= {"id", "name", "type"})
 
 
 def _read_call(item: Any, text: str) -> RequestedCall:
@@ -129,7 +138,7 @@ def _read_call(item: Any, text: str) -> RequestedCall:
     function = item.get("function", item)
     if not isinstance(function, dict):
         return _malformed(text, "`function` must be an object with `name` and `arguments`", identifier)
-    name, arguments = function.get("name"), function.get("arguments")
+    name, arguments = function.get("name"), function.get("arguments", function.get("parameters"))
     if not isinstance(name, str) or not name:
         return _malformed(text, "the tool's `name` must be a text", identifier)
     if isinstance(arguments, str):

@@ -126,8 +126,9 @@ class WorkflowGenerator:
             name, number, variant, distractor_tools, distractions, *excluded = task_id.split("/")
             source = self._sources[name]
             constraints = _variant_constraints(int(distractor_tools), int(distractions), tuple(map(unquote, excluded)))
+            self._check_names(constraints)
             trace = source.trace(int(number)) if 0 <= int(number) < source.join.count else None
-            if trace is None:
+            if trace is None or not 0 <= int(variant, 16) < 2**32:
                 raise ValueError
             task = self._task(source, trace, int(variant, 16), constraints)
             if task.id != task_id:

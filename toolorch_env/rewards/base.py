@@ -40,8 +40,8 @@ class PotentialReward:
     name: ClassVar[str]
 
     def __init__(self, penalty: float = 0.05, weights: AtomicWeights | None = None) -> None:
-        if not 0 <= penalty <= 1:
-            raise ConfigurationError(f"the penalty must lie in [0, 1], got {penalty}")
+        if not isinstance(penalty, (int, float)) or not 0 <= penalty <= 1:
+            raise ConfigurationError(f"the penalty must lie in [0, 1], got {penalty!r}")
         self.penalty = on_grid(penalty)
         self.weights = weights or AtomicWeights()
 

@@ -30,8 +30,8 @@ class GraduatedReward(PotentialReward):
 
     def __init__(self, alpha: float = 0.5, penalty: float = 0.05, weights: AtomicWeights | None = None) -> None:
         super().__init__(penalty, weights)
-        if not 0 <= alpha <= 1:
-            raise ConfigurationError(f"alpha must lie in [0, 1], got {alpha}")
+        if not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
+            raise ConfigurationError(f"alpha must lie in [0, 1], got {alpha!r}")
         self.alpha = alpha
 
     def potential(self, atomic: Sequence[float], complete: Sequence[bool], ordered: Sequence[bool]) -> float:
