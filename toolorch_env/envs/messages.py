@@ -1,7 +1,8 @@
 """Reading a language model's message: which calls does it make?
 
 Understood are OpenAI assistant messages (as JSON), ``<tool_call>`` blocks in text, and bare JSON calls, alone or in a
-list; the arguments are called ``arguments`` or ``parameters``. Whatever cannot be read as a call, though it was meant as one, is :class:`Malformed`; reading never fails.
+list; the arguments are called ``arguments`` or ``parameters``. Whatever cannot be read as a call, though it was meant
+as one, is :class:`Malformed`; reading never fails.
 """
 
 import re
