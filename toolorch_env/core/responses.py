@@ -80,7 +80,7 @@ class Response:
         return orjson.loads(self.raw)
 
     def holds(self, text: str) -> bool:
-        """Whether a token is among :attr:`tokens`. Found without decoding the body where it stands there as a text."""
+        """Whether a token is among :attr:`tokens`. Mostly found without decoding the body."""
         if text[:1] in _AFTER_TEXT:  # could stand between two texts
             return text in self.tokens
         needle = orjson.dumps(text)
@@ -89,7 +89,19 @@ class Response:
             place = self.raw.find(needle, place + 1)
         if place >= 0:
             return True
-        return read_number(text) is not None and text in self.tokens
+        return read_number(text) is not None and (self._holds_digits(text.encode()) or text in self.tokens)
+
+    def _holds_digits(self, digits: bytes) -> bool:
+        """Whether a number stands in the body just so. May miss one, as where characters are escaped."""
+        if b"\\" in self.raw:
+            return False
+        place = self.raw.find(digits)
+        while place > 0:
+            alone = self.raw[place - 1] in b":[," and self.raw[place + len(digits)] in b",]}"
+            if alone and self.raw.count(b'"', 0, place) % 2 == 0:  # not within a text
+                return True
+            place = self.raw.find(digits, place + 1)
+        return False
 
     @cached_property
     def tokens(self) -> frozenset[str]:

@@ -120,7 +120,7 @@ class Signature:
                 read[name] = plain(value)
                 continue
             value = parameter.read(value)
-            if not parameter.is_default(value):
+            if not (parameter.has_default and parameter.is_default(value)):
                 read[name] = value
         return read
 

@@ -92,7 +92,7 @@ class Task:
         for index, call in enumerate(self.reference):
             if call.tool not in self.tools:
                 raise TaskError(f"task {self.id!r}: the reference calls {call.tool!r}, which is not on offer")
-            if not all(0 <= step < index for step in call.depends_on):
+            if (call.bindings or call.after) and not all(0 <= step < index for step in call.depends_on):
                 raise TaskError(f"task {self.id!r}: reference call {index} depends on a call that does not precede it")
 
     @cached_property

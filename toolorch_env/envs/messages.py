@@ -43,6 +43,11 @@ def read_message(message: str) -> list[RequestedCall]:
     ``<tool_response>`` blocks in it are passed over, as responses exist only when the environment gave them; so are
     ``<think>`` blocks.
     """
+    if message.startswith("<tool_call>") and message.endswith("</tool_call>"):  # the usual case: one block
+        try:
+            return _read_items(message[len("<tool_call>") : -len("</tool_call>")])
+        except (orjson.JSONDecodeError, UnicodeEncodeError):
+            pass  # several blocks, or a broken one
     text = _unfenced(_after_thoughts(message).strip())
     tag = _TAG.search(text)
     if _JSON_START.match(text):
@@ -95,17 +100,20 @@ def _read_block(text: str, start: int, closing: str) -> tuple[list[RequestedCall
     problem = ""
     for _ in range(_MAX_CLOSING_TAGS):
         try:
-            document = orjson.loads(text[start:end])
+            return _read_items(text[start:end]), end + len(closing)
         except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
             problem = problem or str(error)
             end = text.find(closing, end + 1)
             if end < 0:
                 break
-            continue
-        items = document if isinstance(document, list) else [document]
-        return [_read_call(item, text[start:end]) for item in items], end + len(closing)
     block = text[start:first_end]
     return [_malformed(block, f"the tool call is not valid JSON: {problem}")], first_end + len(closing)
+
+
+def _read_items(block: str) -> list[RequestedCall]:
+    """The calls in the JSON of a block, which is one call or a list of calls."""
+    document = orjson.loads(block)
+    return [_read_call(item, block) for item in (document if isinstance(document, list) else [document])]
 
 
 def _read_document(document: Any, text: str) -> Iterator[RequestedCall]:

@@ -267,8 +267,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         for name in task.tools:
             mask[1 + vocabulary.tool_index[name]] = True
         for index, mention in enumerate(task.mentions):
-            accepted = vocabulary.accepts(mention.value)
-            mask[vocabulary.offsets[1:][accepted] + 1 + index] = True
+            mask[vocabulary.first_mention_positions(mention.value) + index] = True
         return mask
 
     def _observe(self) -> Observation:

@@ -100,12 +100,14 @@ class Vocabulary:
             slots[tool] = (columns, positions, self.link_mask_positions.searchsorted(positions))
         return slots
 
-    def accepts(self, value: Any) -> np.ndarray:
-        """For each parameter name whether some tool takes the value there, bool."""
+    def first_mention_positions(self, value: Any) -> np.ndarray:
+        """Where the choices of the first mention stand in the mask, for the parameters that take the value, int64."""
         return self._accepting(canonical_json(value))
 
     def _accepting_uncached(self, value: bytes) -> np.ndarray:
-        return np.array([self._fits(name, orjson.loads(value)) for name in range(len(self.parameters))], bool)
+        fitting = [self._fits(name, orjson.loads(value)) for name in range(len(self.parameters))]
+        positions: np.ndarray = self.offsets[1:][np.array(fitting, bool)] + 1
+        return positions
 
     def _fits(self, parameter: int, value: Any) -> bool:
         name = self.parameters[parameter]

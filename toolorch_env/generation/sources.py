@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.tasks import Binding, ReferenceCall
 from toolorch_env.generation.constraints import Split, TaskConstraints
@@ -52,6 +54,15 @@ class TraceSource:
             if isinstance(argument, QueryArgument)
         }
 
+        self._called = [step.tool for step in workflow.order]
+        self._columns = {name: self._column(name) for name in workflow.literals}
+
+    def _column(self, literal: str) -> tuple[int, np.ndarray, int, Any]:
+        """Where the values of a literal stand: step, the arguments in its tool's table, their column, the default."""
+        step, column, tool, parameter = self._places[literal]
+        default = self._toolset.signature(tool).parameters[parameter].default
+        return step, self.compiled.tables[tool].arguments, column, default
+
     @cached_property
     def join(self) -> TraceJoin:
         """All traces of the workflow."""
@@ -81,26 +92,16 @@ class TraceSource:
     def trace(self, number: int) -> Trace | None:
         """Trace ``number``; ``None`` if it repeats a call or a value."""
         rows = self.join.trace(number)
-        if self._repeats(rows):
+        if len(set(zip(self._called, rows, strict=True))) < len(rows):
             return None
         literals = {}
-        for name in self.workflow.literals:
-            step, column, tool, parameter = self._places[name]
-            value_id = self.compiled.tables[tool].arguments[rows[step], column]
-            literals[name] = self._value(int(value_id), tool, parameter)
+        for name, (step, arguments, column, default) in self._columns.items():
+            value_id = arguments[rows[step], column]
+            literals[name] = default if value_id == ABSENT else self.compiled.values[value_id]
         values = list(literals.values())
         if any(value in values[:index] for index, value in enumerate(values)):
             return None
         return Trace(number, rows, literals)
-
-    def _value(self, value_id: int, tool: str, parameter: str) -> Any:
-        if value_id == ABSENT:
-            return self._toolset.signature(tool).parameters[parameter].default
-        return self.compiled.values[value_id]
-
-    def _repeats(self, rows: list[int]) -> bool:
-        calls = {(step.tool, row) for step, row in zip(self.workflow.order, rows, strict=True)}
-        return len(calls) < len(rows)
 
     def literal_places(self) -> Iterator[tuple[str, str, str]]:
         """For each literal its kind, and tool and parameter that take it."""

@@ -15,10 +15,8 @@ HELD_OUT_SHARE = 15
 
 
 def _percent(*parts: bytes) -> int:
-    state = blake2b(digest_size=8)
-    for part in parts:
-        state.update(len(part).to_bytes(4, "big") + part)
-    return int.from_bytes(state.digest(), "big") * 100 >> 64
+    data = b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big") * 100 >> 64
 
 
 def literals_split(literals: Iterable[Any]) -> Split:
@@ -27,7 +25,10 @@ def literals_split(literals: Iterable[Any]) -> Split:
     70% of all combinations are for ``train``, 10% for each other split.
     """
     percent = _percent(*sorted(map(canonical_json, literals)))
-    return next(split for split, bound in _SHARES if percent < bound)
+    for split, bound in _SHARES:
+        if percent < bound:
+            return split
+    raise AssertionError("the shares add up to 100")
 
 
 def is_held_out(workflow: str) -> bool:
