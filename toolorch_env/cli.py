@@ -172,7 +172,7 @@ def run_policy(name: str, snapshot: str, split: str, reward: str, tasks: int, se
 
 @contextmanager
 def progress_bar(name: str, total: int) -> Iterator[Callable[[EpisodeResult], None]]:
-    """A progress bar over episodes, with the success rate so far."""
+    """A progress bar over episodes."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(name, total=total)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from json_values import json_objects, texts
 
 from toolorch_env.core.calls import Call, Malformed
-from toolorch_env.core.episode import Episode, Step, play
+from toolorch_env.core.episode import Episode, Step
 from toolorch_env.core.errors import EpisodeError, MissError
 from toolorch_env.core.responses import Source
 from toolorch_env.core.tasks import Mention, Task
@@ -238,12 +238,3 @@ def test_a_task_may_mention_a_number_beyond_64_bits(task: Task, replay: Snapshot
     for call in solution(task):
         episode.send([call])
     assert episode.progress.all_complete
-
-
-def test_play_asks_for_turns_until_the_agent_stops(task: Task, replay: SnapshotReplay) -> None:
-    calls = solution(task)
-    episode = play(start(task, replay), lambda e: calls[len(e.steps) : len(e.steps) + 1])
-    assert episode.success
-    endless = play(start(task, replay, 4), lambda _: CALLS[:3])
-    assert endless.truncated
-    assert len(endless.steps) == 4

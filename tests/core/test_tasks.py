@@ -25,8 +25,12 @@ def tasks(draw: st.DrawFn) -> Task:
         turn = draw(st.none() | st.integers(0, 5))
         tool, arguments = draw(st.sampled_from(TOOLS)), draw(json_objects)
         calls.append(ReferenceCall(tool, arguments, tuple(bindings), tuple(after), turn))
-    mentions = draw(st.lists(st.builds(Mention, scalars, texts, st.integers(0, 9), st.integers(0, 9)), max_size=3))
-    return Task(draw(texts), draw(texts), TOOLS, tuple(calls), tuple(mentions), draw(texts), draw(texts))
+    query = draw(texts)
+    places = st.integers(0, len(query))
+    mentions = []
+    for start, end in draw(st.lists(st.tuples(places, places).map(sorted), max_size=3)):
+        mentions.append(Mention(draw(scalars), draw(texts), start, end))
+    return Task(draw(texts), query, TOOLS, tuple(calls), tuple(mentions), draw(texts), draw(texts))
 
 
 def chain(*depends_on: set[int], turns: tuple[int | None, ...] = ()) -> Task:
@@ -129,3 +133,9 @@ def test_what_is_no_task_is_a_task_error(document: Any) -> None:
     if isinstance(document, dict):
         with pytest.raises(TaskError):
             Task.from_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(("start", "end"), [(5, 2), (-1, 2), (0, 99), (50, 20)])
+def test_a_mention_outside_the_query_is_refused(start: int, end: int) -> None:
+    with pytest.raises(TaskError, match="mention"):
+        Task("t", "a query", TOOLS, (ReferenceCall("a", {}),), (Mention("x", "kind", start, end),))

@@ -319,3 +319,18 @@ def test_thoughts_that_the_prompt_began_end_at_their_closing_tag() -> None:
 )
 def test_bare_json_is_a_call_when_it_has_the_form_of_one(message: str, calls: list[Call]) -> None:
     assert calls_of(message) == calls
+
+
+@pytest.mark.parametrize(
+    ("message", "calls"),
+    [
+        ('First this.\n```json\n{"name": "a", "arguments": {"x": 1}}\n```\nThen words.', [Call("a", {"x": 1})]),
+        ('```tool_call\n{"name": "a", "arguments": {}}\n```', [Call("a", {})]),
+        ('{"role": "assistant", "function_call": {"name": "a", "arguments": "{}"}}', [Call("a", {})]),
+        ('{"name": "a", "arguments": {"q": "x</think>y"}}', [Call("a", {"q": "x</think>y"})]),
+        ("[[1]] The answer is 5.", []),
+        ("Code:\n```python\nprint(1)\n```", []),
+    ],
+)
+def test_calls_among_words_are_found_and_words_stay_words(message: str, calls: list[Call]) -> None:
+    assert calls_of(message) == calls

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from envs.driving import ENVIRONMENT_IDS, NUMERIC, TEXT, make
@@ -10,6 +11,7 @@ from worlds import WORLD_NAMES, World, world
 
 from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode
+from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.core.tasks import ReferenceCall, Task
 from toolorch_env.evaluation.metrics import ERROR_KINDS, EpisodeResult, aggregate, episode_result
 from toolorch_env.evaluation.runner import evaluate, play_episodes
@@ -113,8 +115,15 @@ def test_rates_are_over_all_calls_turns_and_tasks() -> None:
 def test_there_are_no_metrics_of_nothing() -> None:
     with pytest.raises(ValueError, match="no episodes"):
         aggregate([], 1.0)
-    with pytest.raises(ValueError, match="no episodes"):
+    with pytest.raises(ConfigurationError, match="at least 1 task"):
         evaluate(make(NUMERIC), RandomPolicy(), tasks=0)
+
+
+def test_a_policy_plays_in_its_own_environment_only() -> None:
+    with pytest.raises(ConfigurationError, match="'random' plays in ToolOrch-v0"):
+        evaluate(make(TEXT), RandomPolicy(), tasks=1)
+    with pytest.raises(ConfigurationError, match="no ToolOrch environment"):
+        evaluate(gym.make("CartPole-v1"), RandomPolicy(), tasks=1)
 
 
 def without_speed(metrics: Any) -> dict[str, Any]:
@@ -141,7 +150,7 @@ def test_task_i_is_the_same_however_many_are_played(name: str, policy: Callable[
 
 
 def test_task_i_is_the_same_for_every_policy_and_in_both_environments() -> None:
-    policies = [(NUMERIC, RandomPolicy()), (NUMERIC, OraclePolicy()), (TEXT, OraclePolicy())]
+    policies = [(NUMERIC, RandomPolicy()), (NUMERIC, OraclePolicy()), (TEXT, OraclePolicy(TEXT))]
     ids = [[r.task_id for r in play_episodes(make(env_id), policy, 6, seed=2)] for env_id, policy in policies]
     assert ids[0] == ids[1] == ids[2]
 

@@ -429,3 +429,23 @@ def test_checking_tells_what_is_wrong_with_a_task(sound: Task, replay: SnapshotR
     assert not list(task_problems(sound, replay))
     problems = list(task_problems(broken(sound, how), replay))
     assert any(message in problem for problem in problems), problems
+
+
+def test_a_workflow_without_traces_is_told_with_the_step_where_it_breaks(library_snapshot: Snapshot) -> None:
+    document = copy.deepcopy(WORKFLOWS)
+    document["workflows"] = [document["workflows"][0]]
+    document["workflows"][0]["steps"][1]["arguments"]["town_id"]["select"] = "nothing_here"
+    generator = WorkflowGenerator(library_snapshot, parse_workflows(document))
+    with pytest.raises(ConstraintError, match=r"'author_town' has no traces.*'(author|town)'"):
+        generator.sample(np.random.default_rng(0))
+
+
+def test_no_task_is_made_from_an_id_that_would_never_be_drawn(library_snapshot: Snapshot) -> None:
+    generator = WorkflowGenerator(library_snapshot)
+    for workflow, count in generator.counts().items():
+        for number in range(min(count, 40)):
+            try:
+                task = generator.task(f"{workflow}/{number}/0/7/2")
+            except TaskError:
+                continue
+            assert is_held_out(workflow) == (task.split == "test_workflows")

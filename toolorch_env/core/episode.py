@@ -1,6 +1,6 @@
 """The episode: one task being played. It knows no Gymnasium and can be forked."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from toolorch_env.core.calls import Call, CanonicalCall, Malformed, ToolSet
@@ -146,14 +146,3 @@ class Episode:
 
 def _refusal(status: int, detail: str, source: Source) -> Response:
     return Response.synthetic(status, {"detail": detail.encode("utf-8", "replace").decode()}, source)
-
-
-def play(episode: Episode, choose: Callable[[Episode], Sequence[Call | Malformed]]) -> Episode:
-    """Plays an episode to its end: ``choose`` gives the calls of each turn, none to finish."""
-    while not episode.done:
-        calls = choose(episode)
-        if calls:
-            episode.send(calls)
-        else:
-            episode.finish()
-    return episode

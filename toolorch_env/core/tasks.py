@@ -89,6 +89,8 @@ class Task:
     def __post_init__(self) -> None:
         if not self.reference:
             raise TaskError(f"task {self.id!r} has no reference calls")
+        if not all([0 <= m.start <= m.end <= len(self.query) for m in self.mentions]):  # noqa: C419  cheaper so
+            raise TaskError(f"task {self.id!r}: a mention lies outside the query")
         for index, call in enumerate(self.reference):
             if call.tool not in self.tools:
                 raise TaskError(f"task {self.id!r}: the reference calls {call.tool!r}, which is not on offer")

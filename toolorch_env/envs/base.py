@@ -49,6 +49,8 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         self.snapshot = open_snapshot(snapshot)
         self.replay = SnapshotReplay(self.snapshot, on_miss)
         self.reward = _as_reward(reward)
+        if generator is not None and not isinstance(generator, TaskGenerator):
+            raise ConfigurationError(f"a generator is an object with sample() and task(), got {generator!r}")
         self.generator: TaskGenerator = generator or WorkflowGenerator(self.snapshot)
         self.constraints = read_constraints(constraints)
         self.max_calls = max_calls
@@ -74,10 +76,15 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         if not self._tool_names.issuperset(task.tools):
             missing = sorted(set(task.tools) - self._tool_names)
             raise TaskError(f"task {task.id!r} offers tools that {self.snapshot.name!r} lacks: {', '.join(missing)}")
-        self._episode = Episode(task, self.replay, self.reward, self.max_calls)
+        try:
+            self._episode = Episode(task, self.replay, self.reward, self.max_calls)
+        except ValueError as error:  # a value that is not JSON
+            raise TaskError(f"task {task.id!r} cannot be played: {error}") from None
         return self._episode
 
     def _choose_task(self, options: Mapping[str, Any], rng: np.random.Generator) -> Task:
+        if not isinstance(options, Mapping):
+            raise ConfigurationError(f"reset options must be a mapping, got {type(options).__name__}")
         unknown = [name for name in options if name not in _OPTIONS]
         if unknown or len(options) > 1:
             raise ConfigurationError(
@@ -90,8 +97,15 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
             if not isinstance(options["task_id"], str):
                 raise TaskError(f"a task id is a text, got {options['task_id']!r}")
             return self.generator.task(options["task_id"])
-        constraints = read_constraints(options["constraints"]) if "constraints" in options else self.constraints
-        return self.generator.sample(rng, constraints)
+        return self.generator.sample(rng, self._laid_over(options.get("constraints")))
+
+    def _laid_over(self, given: TaskConstraints | Mapping[str, Any] | None) -> TaskConstraints:
+        """The environment's constraints with those of a reset laid over them."""
+        if given is None:
+            return self.constraints
+        if isinstance(given, Mapping):
+            return read_constraints({**self.constraints.model_dump(exclude_unset=True), **given})
+        return read_constraints(given)
 
     def _end_info(self) -> dict[str, Any]:
         """What is told at the end of an episode. ``is_success`` is the name that Stable-Baselines3 logs."""
@@ -125,6 +139,6 @@ def reward_info(step: Step) -> dict[str, Any]:
 def _as_reward(reward: str | Reward) -> Reward:
     if isinstance(reward, str):
         return make_reward(reward)
-    if not callable(getattr(reward, "start", None)):
+    if isinstance(reward, type) or not callable(getattr(reward, "start", None)):
         raise ConfigurationError(f"a reward is a name or an object with a method start(), got {reward!r}")
     return reward

@@ -1,8 +1,8 @@
 """Reading a language model's message: which calls does it make?
 
-Understood are OpenAI assistant messages (as JSON), ``<tool_call>`` blocks in text, and bare JSON calls, alone or in a
-list; the arguments are called ``arguments`` or ``parameters``. Whatever cannot be read as a call, though it was meant
-as one, is :class:`Malformed`; reading never fails.
+Understood are OpenAI assistant messages (as JSON), ``<tool_call>`` blocks in text, and JSON calls, alone or in a list,
+bare or in a fenced block; the arguments are called ``arguments`` or ``parameters``. What begins like such a call and
+cannot be read is :class:`Malformed`; all other text is words. Reading never fails.
 """
 
 import re
@@ -19,7 +19,7 @@ _FENCE = "```"
 _MAX_CLOSING_TAGS = 4
 """So many closing tags are tried: the first may be part of a text in the arguments."""
 
-_JSON_START = re.compile(r"\{\s*[\"}]|\[\s*[\[{\]]")
+_JSON_START = re.compile(r"\{\s*[\"}]|\[\s*(?:[{\]]|\[\s*[\[{])")
 _CALL_KEYS = frozenset({"arguments", "function", "parameters"})
 _SHOWN_CHARACTERS = 200
 
@@ -48,7 +48,9 @@ def read_message(message: str) -> list[RequestedCall]:
             return _read_items(message[len("<tool_call>") : -len("</tool_call>")])
         except (orjson.JSONDecodeError, UnicodeEncodeError):
             pass  # several blocks, or a broken one
-    text = _unfenced(_after_thoughts(message).strip())
+    text = _unfenced(message.strip())
+    if "</think>" in text and not _is_json(text):
+        text = _unfenced(_after_thoughts(text).strip())
     tag = _TAG.search(text)
     if _JSON_START.match(text):
         try:
@@ -57,9 +59,29 @@ def read_message(message: str) -> list[RequestedCall]:
             if tag is None:
                 return [_malformed(text, f"this is not valid JSON: {error}")]
     if tag is None:
-        return []
+        return _read_fences(text) if _FENCE in text else []
     calls, spoken = _read_tags(text)
     return calls or (read_message(spoken) if _TAG.search(spoken) is None else [])
+
+
+def _is_json(text: str) -> bool:
+    if not _JSON_START.match(text):
+        return False
+    try:
+        orjson.loads(text)
+    except (orjson.JSONDecodeError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def _read_fences(text: str) -> list[RequestedCall]:
+    """The calls in fenced blocks among words; blocks that hold no calls are words, too."""
+    calls: list[RequestedCall] = []
+    for block in text.split(_FENCE)[1::2]:
+        content = _fence_content(block)
+        if _is_json(content):
+            calls += _read_document(orjson.loads(content), content)
+    return calls
 
 
 def _after_thoughts(message: str) -> str:
@@ -69,9 +91,18 @@ def _after_thoughts(message: str) -> str:
 
 
 def _unfenced(text: str) -> str:
-    if len(text) > 2 * len(_FENCE) and text.startswith(_FENCE) and text.endswith(_FENCE):
-        return text[len(_FENCE) : -len(_FENCE)].removeprefix("json").strip()
+    """The content of a text that is one fenced block, any other text as it is."""
+    if text.startswith(_FENCE) and text.endswith(_FENCE) and text.count(_FENCE) == 2:
+        return _fence_content(text[len(_FENCE) : -len(_FENCE)])
     return text
+
+
+def _fence_content(block: str) -> str:
+    """What stands in a fenced block after the name of its language."""
+    language, _, content = block.partition("\n")
+    if language.strip().isidentifier() or not language.strip():
+        return content.strip()
+    return block.removeprefix("json").strip()
 
 
 def _read_tags(text: str) -> tuple[list[RequestedCall], str]:
@@ -126,6 +157,8 @@ def _read_document(document: Any, text: str) -> Iterator[RequestedCall]:
             return
         for item in calls:
             yield _read_call(item, text)
+    elif isinstance(document, dict) and isinstance(document.get("function_call"), dict):
+        yield _read_call(document["function_call"], text)
     elif isinstance(document, dict) and _looks_like_call(document):
         yield _read_call(document, text)
     elif isinstance(document, list) and any(_looks_like_call(item) for item in document):

@@ -56,6 +56,7 @@ def draw_episode(episode: Episode) -> np.ndarray:
     """The call graph of the reference solution, coloured by what is complete: uint8, (height, width, 3).
 
     Green: completed in a valid order; orange: complete, but some value was used before it was seen; grey: open.
+    The size of the picture depends on the task.
 
     Raises:
         ConfigurationError: Pillow is not installed.

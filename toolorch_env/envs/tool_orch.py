@@ -45,23 +45,24 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
     nothing. See `toolorch_env.rewards`.
 
     ## Starting State
-    A task drawn by the generator under the constraints. `reset(options=...)` takes one of `constraints`, `task`,
-    `task_id`.
+    A task drawn by the generator under the constraints. `reset(options=...)` takes one of `constraints` (a mapping is
+    laid over the environment's own), `task`, `task_id`.
 
     ## Episode End
     Terminated when the agent finishes (with `auto_finish=True` also when the last reference call is complete, which
     gives the goal away); truncated after `max_calls` calls.
 
     ## Information
-    `reset`: `task_id`, `query`. `step`: `call`, `source`, `status`, `reward` (the components by name and the matched
-    reference call); at the end `is_success`, `is_clean_success`.
+    `reset`: `task_id` (which names the workflow: not for the policy), `query`. `step`: `call`, `source`, `status` (not
+    when finishing), `reward` (the components by name and the matched reference call); at the end `is_success`,
+    `is_clean_success`.
 
     ## Arguments
     - `snapshot`: name of a bundled snapshot, path, or `Snapshot` (default `"travel"`)
     - `reward`: `"graduated"`, `"binary"`, `"atomic"`, `"orchestration"`, or an object
     - `generator`: draws the tasks; default: the workflows stored in the snapshot
     - `constraints`: `TaskConstraints` or a mapping
-    - `max_calls`: call limit of an episode (default 16)
+    - `max_calls`: call limit of an episode (default 16); a solution must be shorter, for the agent to be able to finish
     - `on_miss`: `"error"` (default) or `"raise"`
     - `auto_finish`: off by default
     - `render_mode`: `"ansi"` or `"rgb_array"`
@@ -99,7 +100,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         self._limits = self.vocabulary.sizes.astype(np.uint64)
 
     def _check_links(self) -> None:
-        """Values can flow only along the links that the snapshot was compiled for."""
+        """Values can flow only along the links that the snapshot was compiled for, and from recent responses."""
         if not isinstance(self.generator, WorkflowGenerator) or self.snapshot.compiled is None:
             return
         missing = sorted(self.generator.workflows.links() - set(self.snapshot.compiled.links))
@@ -108,6 +109,13 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
                 f"the workflows use links that {self.snapshot.name!r} is not compiled for, the first is {missing[0]}: "
                 "write the snapshot with the links of these workflows, or play in ToolOrchText-v0"
             )
+        for workflow in self.generator.workflows.workflows:
+            for step, source in workflow.distant_sources(RECENT_RESPONSES):
+                raise ConfigurationError(
+                    f"workflow {workflow.name!r}, step {step!r} needs the response of {source!r} after more than "
+                    f"{RECENT_RESPONSES - 1} later call of the same tool: order its steps otherwise, or play in "
+                    "ToolOrchText-v0"
+                )
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -147,8 +155,8 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         call = Call(self.vocabulary.tools[tool], self._arguments(tool, choices))
         step = episode.send((call,))[0]
         self._note(tool, choices, step)
-        if self.auto_finish and episode.progress.all_complete and not episode.done:
-            episode.finish()
+        if self.auto_finish and episode.progress.all_complete:
+            episode.finished = True  # also where this was the last call
         info = {
             "call": call,
             "source": step.response.source.value,

@@ -8,7 +8,7 @@ import orjson
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Step
-from toolorch_env.core.errors import ConfigurationError, InvalidActionError
+from toolorch_env.core.errors import ConfigurationError, InvalidActionError, TaskError
 from toolorch_env.core.scoring import Reward
 from toolorch_env.envs.base import EpisodeEnv, reward_info
 from toolorch_env.envs.messages import RequestedCall, read_message
@@ -112,6 +112,9 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
             ConfigurationError: an option is unknown.
         """
         task = self._start(seed, options).task
+        if len(task.query) > _QUERY_CHARACTERS:
+            self._episode = None
+            raise TaskError(f"the query of task {task.id!r} has more than {_QUERY_CHARACTERS:,} characters")
         messages = [{"role": "system", "content": self.system_prompt}, {"role": "user", "content": task.query}]
         tools = [self._openai_tools[name] for name in task.tools]
         return task.query, {"task_id": task.id, "messages": messages, "tools": tools}

@@ -1,1 +1,1 @@
-"""Evaluating policies: runner, metrics and report."""
+"""Evaluating policies: runner and metrics."""

@@ -33,6 +33,7 @@ class EpisodeResult:
         complete_turns, reference_turns: for the turn accuracy.
         total: the return.
         calls: number of calls that the agent made.
+        finished: whether the agent finished, rather than being stopped at the call limit.
         errors: number of calls of each error kind.
     """
 
@@ -46,6 +47,7 @@ class EpisodeResult:
     reference_turns: int
     total: float
     calls: int
+    finished: bool
     errors: dict[str, int]
 
 
@@ -56,7 +58,7 @@ class Metrics:
     Attributes:
         tasks: number of episodes.
         success_rate: share with all reference calls complete and finished by the agent.
-        clean_success_rate: share of successes with no call more than the reference.
+        clean_success_rate: share of tasks that succeeded with no call more than the reference.
         call_accuracy: complete reference calls over all reference calls.
         turn_accuracy: reference turns all of whose calls are complete over all reference turns.
         mean_return: mean sum of rewards.
@@ -98,12 +100,16 @@ def episode_result(episode: Episode) -> EpisodeResult:
         reference_turns=len(turns),
         total=episode.total,
         calls=len(episode.steps),
+        finished=episode.finished,
         errors={kind: kinds[kind] for kind in ERROR_KINDS if kinds[kind]},
     )
 
 
 def error_kind(episode: Episode, step: Step) -> str | None:
-    """Why a call is no good for the solution, one of :data:`ERROR_KINDS`; ``None`` for a good one."""
+    """Why a call is no good for the solution, one of :data:`ERROR_KINDS`; ``None`` for a good one.
+
+    A valid call that completes nothing, be it of a tool that is not needed, is a ``wrong_value``.
+    """
     if step.match.completes:
         return None if step.match.ordered else "value_not_yet_seen"
     if step.canonical is None or step.response.source is Source.MALFORMED:
@@ -130,7 +136,7 @@ def aggregate(results: Sequence[EpisodeResult], seconds: float) -> Metrics:
     errors: Counter[str] = Counter()
     for result in results:
         errors.update(result.errors)
-    steps = sum(result.calls + 1 for result in results)
+    steps = sum(result.calls + result.finished for result in results)
     return Metrics(
         tasks=count,
         success_rate=_share(result.success for result in results),

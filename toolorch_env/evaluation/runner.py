@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
+from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.envs.base import EpisodeEnv
 from toolorch_env.evaluation.metrics import EpisodeResult, Metrics, aggregate, episode_result
 from toolorch_env.policies.base import Policy
@@ -15,7 +16,12 @@ from toolorch_env.policies.base import Policy
 def play_episodes(env: gym.Env[Any, Any], policy: Policy, tasks: int, seed: int) -> Iterator[EpisodeResult]:
     """Plays ``tasks`` episodes. Episode i is that of ``seed`` and i, whatever was played before it."""
     unwrapped = env.unwrapped
-    assert isinstance(unwrapped, EpisodeEnv)
+    if not isinstance(unwrapped, EpisodeEnv):
+        raise ConfigurationError(f"{env} is no ToolOrch environment")
+    if env.spec is not None and env.spec.id != policy.env_id:
+        raise ConfigurationError(f"the policy {policy.name!r} plays in {policy.env_id}, not in {env.spec.id}")
+    if tasks < 1 or seed < 0:
+        raise ConfigurationError(f"there must be at least 1 task and a seed of at least 0, got {tasks} and {seed}")
     for index in range(tasks):
         task_seed, policy_seed = np.random.SeedSequence([seed, index]).generate_state(2)
         observation, info = env.reset(seed=int(task_seed))
@@ -45,7 +51,7 @@ def evaluate(
         progress: called after each episode.
 
     Raises:
-        ValueError: there are no tasks to play.
+        ConfigurationError: the policy does not play in this environment, or there are no tasks to play.
     """
     begin = time.perf_counter()
     results = []

@@ -17,9 +17,16 @@ def unreadable_literals(task: Task) -> Iterator[str]:
     for index, call in enumerate(task.reference):
         bound = {binding.parameter for binding in call.bindings}
         for name, value in call.arguments.items():
-            if name in bound or (value in said and any(type(value) is type(v) and value == v for v in said)):
+            if name in bound or _is_said(value, said):
                 continue
             yield f"call {index} ({call.tool}): the query does not say {name} = {value!r}"
+
+
+def _is_said(value: Any, said: list[Any]) -> bool:
+    for other in said:
+        if other == value and type(other) is type(value):  # the usual case, decided fast
+            return True
+    return any(same_value(value, other) for other in said)
 
 
 def task_problems(task: Task, replay: Replay) -> Iterator[str]:

@@ -15,9 +15,8 @@ class TaskConstraints(BaseModel):
     """Constraints on tasks; the default asks for nothing in particular.
 
     Attributes:
-        split: which part of all tasks: ``train``, ``validation``, ``test`` (unseen values) or ``test_workflows``
-        (unseen
-            workflows); no task is in two.
+        split: ``train``, ``validation``, ``test`` (unseen values) or ``test_workflows`` (unseen workflows); no task is
+            in two of them.
         workflows: only workflows of these names; empty: all.
         include_tools: only workflows that call all of these tools.
         exclude_tools: only workflows that call none of these tools; they are not offered as distractors either.
@@ -25,7 +24,8 @@ class TaskConstraints(BaseModel):
         min_depth, max_depth: number of calls on the longest dependency chain.
         min_width, max_width: largest number of calls on one dependency level.
         distractor_tools: number of tools on offer that are not needed (all others, if there are fewer).
-        distractions: at most that many sentences of the query mention values that are not needed; at least one does.
+        distractions: at most that many sentences of the query mention values that are not needed; at least one does,
+            unless 0 are asked for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import quote, unquote
 
@@ -16,6 +17,7 @@ from toolorch_env.generation.draws import Draws
 from toolorch_env.generation.phrasing import Template, compose
 from toolorch_env.generation.sources import Trace, TraceSource
 from toolorch_env.generation.workflows import WorkflowSet, snapshot_workflows
+from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.compiled import Compiled, compile_records
 from toolorch_env.store.snapshot import Snapshot
 
@@ -55,15 +57,15 @@ class WorkflowGenerator:
     Every task is well posed: see :mod:`toolorch_env.generation.checking`.
 
     Args:
-        snapshot: the recorded API.
+        snapshot: the recorded API, or its bundled name or path.
         workflows: the workflows to draw from; by default those stored in the snapshot.
 
     Raises:
         WorkflowError: there are no workflows, or they do not fit the snapshot.
     """
 
-    def __init__(self, snapshot: Snapshot, workflows: WorkflowSet | None = None) -> None:
-        self.snapshot = snapshot
+    def __init__(self, snapshot: str | Path | Snapshot, workflows: WorkflowSet | None = None) -> None:
+        self.snapshot = snapshot = open_snapshot(snapshot)
         self.workflows = workflows or snapshot_workflows(snapshot)
         self.workflows.check_tools(snapshot.tools)
         self._eligible_cache: dict[TaskConstraints, tuple[TraceSource, ...]] = {}
@@ -101,7 +103,10 @@ class WorkflowGenerator:
         return [template for template in templates if all(kind in self._pools for kind in template.slots)]
 
     def counts(self) -> dict[str, int]:
-        """Number of traces of each workflow, 0 for one that can never work on this snapshot."""
+        """Number of traces of each workflow, 0 for one that can never work on this snapshot.
+
+        Traces that repeat a call or a value are counted, but never drawn.
+        """
         return {name: source.join.count for name, source in self._sources.items()}
 
     def sample(self, rng: np.random.Generator, constraints: TaskConstraints | Mapping[str, Any] | None = None) -> Task:
@@ -111,10 +116,13 @@ class WorkflowGenerator:
         draws = Draws(int(rng.integers(2**63)))
         for _ in range(MAX_WORKFLOW_DRAWS):
             source = draws.choose(sources)
-            for _ in range(MAX_TRACE_DRAWS if source.join.count else 0):
+            for _ in range(MAX_TRACE_DRAWS if source.is_feasible else 0):
                 trace = source.trace(draws.below(source.join.count))
                 if trace is not None and trace.split == constraints.split:
                     return self._task(source, trace, draws.word() >> 32, constraints)
+        if not any(source.is_feasible for source in sources):
+            told = "; ".join(source.why_infeasible for source in sources[:5])
+            raise ConstraintError(f"none of the workflows works on {self.snapshot.name!r}: {told}")
         raise ConstraintError(
             f"no task was found in {MAX_WORKFLOW_DRAWS * MAX_TRACE_DRAWS:,} draws: these workflows have (nearly) no "
             f"traces in the split {constraints.split!r}"
@@ -129,6 +137,8 @@ class WorkflowGenerator:
             self._check_names(constraints)
             trace = source.trace(int(number)) if 0 <= int(number) < source.join.count else None
             if trace is None or not 0 <= int(variant, 16) < 2**32:
+                raise ValueError
+            if source.held_out != (trace.split == "test_workflows"):
                 raise ValueError
             task = self._task(source, trace, int(variant, 16), constraints)
             if task.id != task_id:
@@ -186,7 +196,7 @@ class WorkflowGenerator:
             reference=reference,
             mentions=mentions,
             workflow=source.workflow.name,
-            split="test_workflows" if source.held_out else trace.split,
+            split=trace.split,
         )
         problems = list(unreadable_literals(task))
         if problems:

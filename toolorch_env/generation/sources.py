@@ -1,5 +1,6 @@
 """One workflow as a source of tasks: its traces, the literals that a query has to say, and the reference calls."""
 
+import logging
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,8 @@ from toolorch_env.generation.phrasing import Template
 from toolorch_env.generation.splits import is_held_out, literals_split
 from toolorch_env.generation.workflows import QueryArgument, Workflow
 from toolorch_env.store.compiled import ABSENT, Compiled
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Trace:
@@ -62,6 +65,20 @@ class TraceSource:
         step, column, tool, parameter = self._places[literal]
         default = self._toolset.signature(tool).parameters[parameter].default
         return step, self.compiled.tables[tool].arguments, column, default
+
+    @cached_property
+    def is_feasible(self) -> bool:
+        """Whether there is any trace at all; logs a warning where there is none."""
+        if not self.join.count:
+            _LOGGER.warning("%s", self.why_infeasible)
+        return self.join.count > 0
+
+    @property
+    def why_infeasible(self) -> str:
+        """At which step no recorded response is left, in words."""
+        step = self.join.broken_step()
+        place = f"at step {step.id!r} ({step.tool})" if step else "anywhere"
+        return f"workflow {self.workflow.name!r} has no traces: no recorded responses fit together {place}"
 
     @cached_property
     def join(self) -> TraceJoin:

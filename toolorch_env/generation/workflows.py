@@ -152,6 +152,16 @@ class Workflow(_Model):
             levels[step.id] = 1 + max((levels[other] for other in step.depends_on), default=-1)
         return levels
 
+    def distant_sources(self, recent: int) -> Iterator[tuple[str, str]]:
+        """Steps that use a response which is no more among the latest ``recent`` ones of its tool, and that source."""
+        for index, step in enumerate(self.order):
+            for argument in step.arguments.values():
+                if isinstance(argument, ResponseArgument):
+                    source = self.position[argument.step]
+                    later = [other.tool for other in self.order[source + 1 : index]]
+                    if later.count(self.order[source].tool) >= recent:
+                        yield step.id, argument.step
+
     def links(self) -> Iterator[Link]:
         """The ways in which values flow in this workflow."""
         tool_of = {step.id: step.tool for step in self.steps}

@@ -34,7 +34,7 @@ class PotentialReward:
         weights: weights of the atomic score.
 
     Raises:
-        ConfigurationError: the penalty lies outside [0, 1].
+        ConfigurationError: the penalty lies outside [0, 1], or the weights are no weights.
     """
 
     name: ClassVar[str]
@@ -42,6 +42,8 @@ class PotentialReward:
     def __init__(self, penalty: float = 0.05, weights: AtomicWeights | None = None) -> None:
         if not isinstance(penalty, (int, float)) or not 0 <= penalty <= 1:
             raise ConfigurationError(f"the penalty must lie in [0, 1], got {penalty!r}")
+        if weights is not None and not isinstance(weights, AtomicWeights):
+            raise ConfigurationError(f"the weights must be AtomicWeights, got {weights!r}")
         self.penalty = on_grid(penalty)
         self.weights = weights or AtomicWeights()
 

@@ -28,6 +28,8 @@ def open_snapshot(name: str | Path | Snapshot) -> Snapshot:
     """
     if isinstance(name, Snapshot):
         return name
+    if not isinstance(name, (str, Path)):
+        raise SnapshotNotFoundError(f"a snapshot is given by its name or path, got {name!r}")
     bundled = bundled_snapshots()
     if str(name) in bundled:
         return Snapshot(bundled[str(name)])

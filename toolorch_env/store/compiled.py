@@ -16,7 +16,7 @@ import orjson
 import zstandard
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.core.canonical import canonical_json, rounded
+from toolorch_env.core.canonical import canonical_json, rounded, tokens
 from toolorch_env.core.errors import SnapshotCorruptError, WorkflowError
 from toolorch_env.core.responses import Response
 from toolorch_env.store.selection import Selector
@@ -48,7 +48,8 @@ class ToolTable:
         parameters: names of the columns of ``arguments``.
         arguments: value ids, int32, shape (n, len(parameters)); :data:`ABSENT` where the argument is at its default.
         selects: JMESPath expressions, the columns of ``outputs``.
-        outputs: value ids, int32, shape (n, len(selects)); :data:`ABSENT` where nothing is selected.
+        outputs: value ids, int32, shape (n, len(selects)); :data:`ABSENT` where nothing is selected, or something that
+            does not stand in the response.
     """
 
     rows: np.ndarray
@@ -180,7 +181,7 @@ def compile_records(records: Iterable[tuple[str, bytes, Response]], tools: ToolS
             intern(parameter.default)
     for tool, arguments, response in records:
         if response.success and response.row is not None:
-            builders[tool].add(response.row, orjson.loads(arguments), response.body)
+            builders[tool].add(response.row, orjson.loads(arguments), response)
     return Compiled(intern.values, links, {name: builder.build() for name, builder in builders.items()})
 
 
@@ -197,12 +198,16 @@ class _TableBuilder:
         if select not in [selector.select for selector in self._selectors]:
             self._selectors.append(Selector(select))
 
-    def add(self, row: int, arguments: dict[str, Any], body: Any) -> None:
+    def add(self, row: int, arguments: dict[str, Any], response: Response) -> None:
         if not arguments.keys() <= set(self._parameters):
             return  # a call with parameters that the tool does not declare is no part of any workflow
         self._rows.append(row)
         self._arguments.append([self._intern(arguments.get(name)) for name in self._parameters])
-        self._outputs.append([self._intern(selector(body)) for selector in self._selectors])
+        self._outputs.append([self._output(selector(response.body), response) for selector in self._selectors])
+
+    def _output(self, selected: Any, response: Response) -> int:
+        """A value that was computed rather than found in the response cannot be seen there, and is no link."""
+        return self._intern(selected) if tokens(selected) <= response.tokens else ABSENT
 
     def build(self) -> ToolTable:
         count = len(self._rows)

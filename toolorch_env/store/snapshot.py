@@ -72,7 +72,7 @@ class Snapshot:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).absolute()  # processes that were started elsewhere find it, too
         check_header(self.path)
         self._local = threading.local()
         self._read_response = lru_cache(RESPONSE_CACHE)(self._read_response_uncached)
@@ -94,6 +94,8 @@ class Snapshot:
             try:
                 handle = _Handle(self.path)
             except (sqlite3.DatabaseError, zstandard.ZstdError, TypeError) as error:
+                if not self.path.exists():
+                    raise SnapshotNotFoundError(f"there is no snapshot at {self.path} any more") from None
                 raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
             self._local.handle = handle
         return handle
