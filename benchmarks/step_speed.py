@@ -5,9 +5,10 @@
 Everything is measured through ``gym.make`` with its default wrappers, resets included, in rounds that take turns, so
 that drifts of the machine's speed hit all alike; medians of the rounds, and of the ratios in each round, are printed.
 
-- ``ToolOrch-v0``, random valid actions (drawn from the masks beforehand and replayed: only the environment is timed)
+- ``ToolOrch-v0``, random valid actions (drawn from the masks beforehand and replayed: only the environment is timed);
+  the goal, 0.1 of the peer, is about this row: the peer plays random actions, too
 - ``ToolOrch-v0``, reference calls: every call hits a recorded response and is scored in full
-- ``ToolOrchText-v0``, reference calls of distinct tasks, each call once
+- ``ToolOrchText-v0``, reference calls of distinct tasks, each call once; the goal is 20,000 steps a second
 - ``CartPole-v1``, random actions: the peer
 """
 
@@ -28,6 +29,11 @@ from toolorch_env.policies.oracle import next_reference_call
 from toolorch_env.policies.random import random_action
 
 console = Console()
+
+GOALS = {
+    "ToolOrch-v0, random valid actions": "goal: 0.100 of CartPole-v1",
+    "ToolOrchText-v0, distinct reference calls": "goal: 20,000 steps/s",
+}
 
 EpisodeScript = tuple[str, list[Any]]
 """A task id and the actions to replay."""
@@ -120,7 +126,8 @@ def main(
     }
     for name, figure in figures.items():
         rate, ratio = figure["steps_per_second"], figure["ratio_to_cart_pole"]
-        console.print(f"{name:42} {rate:>9,.0f} steps/s   {ratio:.3f} of CartPole-v1", soft_wrap=True)
+        goal = GOALS.get(name, "")
+        console.print(f"{name:42} {rate:>9,.0f} steps/s   {ratio:.3f} of CartPole-v1   {goal}", soft_wrap=True)
     if json_file is not None:
         document = {"toolorch_env": toolorch_env.__version__, "rounds": rounds, "figures": figures}
         json_file.write_text(json.dumps(document, indent=2) + "\n")

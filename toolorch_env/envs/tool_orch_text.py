@@ -19,9 +19,10 @@ from toolorch_env.generation.generator import TaskGenerator
 from toolorch_env.store.snapshot import Snapshot
 
 SYSTEM_PROMPT = (
-    "You answer the user's request by calling tools. Make every call that the request needs, pass on values from "
-    "earlier responses exactly as they stand there, and make no call that is not needed. When all needed calls are "
-    "made, answer in words, without a call."
+    "You answer the user's request by calling tools. Make every call that the request needs, look values up even where "
+    "you know them, pass on values from earlier responses exactly as they stand there, and make no call that is not "
+    "needed. Leave optional parameters out unless the request asks for them. When all needed calls are made, answer in "
+    "words, without a call."
 )
 
 MAX_MESSAGE_CHARACTERS = 1_000_000
