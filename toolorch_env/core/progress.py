@@ -169,9 +169,8 @@ class Progress:
         """The reference call that ``call`` is equivalent to: the same call before the same answer, open ones first."""
         same = self.reference.steps_of(call)
         if not same and call.rounded_key in self._matched:
-            return self._matched[
-                call.rounded_key
-            ]  # asking again in another way than the reference is no second solution
+            # asking again, in another way than the reference, is no second solution
+            return self._matched[call.rounded_key]
         if not same and response.success and response.digest:
             digests = self.reference.digests
             same = tuple(index for index, digest in enumerate(digests) if digest == response.digest)
