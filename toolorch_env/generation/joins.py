@@ -17,7 +17,7 @@ from math import prod
 import numpy as np
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.generation.relations import Relation, RelationBuilder, common_groups, merge
+from toolorch_env.generation.relations import Relation, RelationBuilder, common_groups, join_size, merge
 from toolorch_env.generation.workflows import Workflow, WorkflowStep
 from toolorch_env.store.compiled import Compiled
 
@@ -141,9 +141,10 @@ def _shared(node: _Node, others: list[_Node]) -> set[tuple[str, ...]]:
 
 
 def _merge_closest(remaining: list[_Node]) -> None:
-    """Joins the two relations that share most; the join takes over their ears."""
+    """Joins the two relations whose join is smallest; it takes over their ears."""
     pairs = [(left, right) for i, left in enumerate(remaining) for right in remaining[i + 1 :]]
-    left, right = max(pairs, key=lambda pair: len(_shared(pair[0], [pair[1]])))
+    sharing = [pair for pair in pairs if _shared(pair[0], [pair[1]])]
+    left, right = min(sharing, key=lambda pair: join_size(pair[0].relation, pair[1].relation))
     joined = _Node(merge(left.relation, right.relation), left.children + right.children)
     remaining[remaining.index(left)] = joined
     remaining.remove(right)

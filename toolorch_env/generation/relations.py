@@ -43,6 +43,13 @@ def common_groups(left: Relation, right: Relation) -> tuple[np.ndarray, np.ndarr
     return groups[: len(left.rows)], groups[len(left.rows) :], count
 
 
+def join_size(left: Relation, right: Relation) -> int:
+    """Number of rows that the join of two relations has."""
+    left_groups, right_groups, count = common_groups(left, right)
+    sizes = np.bincount(left_groups, minlength=count) * np.bincount(right_groups, minlength=count)
+    return int(sizes.sum())
+
+
 def merge(left: Relation, right: Relation) -> Relation:
     """The join of two relations.
 
