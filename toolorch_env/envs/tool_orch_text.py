@@ -39,8 +39,9 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
 
     ## Action Space
     `UnicodeText`: the model's message. Calls are made as an OpenAI assistant message in JSON (`tool_calls`), in
-    `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` blocks, or as bare JSON; several in one message are made
-    together: what their responses hold counts as seen from the next message on. A message without a call finishes.
+    `<tool_call>{"name": ..., "arguments": {...}}</tool_call>` blocks, or as JSON, bare or in a fenced block; several in
+    one message are made together: what their responses hold counts as seen from the next message on. A message without
+    a call finishes.
 
     ## Observation Space
     `UnicodeText`: first the user's query, then for each call of the message a `<tool_response>` block with the JSON
