@@ -334,3 +334,8 @@ def test_bare_json_is_a_call_when_it_has_the_form_of_one(message: str, calls: li
 )
 def test_calls_among_words_are_found_and_words_stay_words(message: str, calls: list[Call]) -> None:
     assert calls_of(message) == calls
+
+
+@pytest.mark.parametrize("tag", ["</think>", "<think>", "</tool_call>", "<tool_response>", "```", "<think></think>"])
+def test_ten_thousand_tags_are_words(tag: str) -> None:
+    assert calls_of(tag * 10_000) == []

@@ -49,45 +49,38 @@ def read_message(message: str) -> list[RequestedCall]:
         except (orjson.JSONDecodeError, UnicodeEncodeError):
             pass  # several blocks, or a broken one
     text = _unfenced(message.strip())
-    if "</think>" in text and not _is_json(text):
+    calls, problem = _read_json(text)
+    if calls is None and "</think>" in text:
         text = _unfenced(_after_thoughts(text).strip())
-    tag = _TAG.search(text)
-    if _JSON_START.match(text):
-        try:
-            return list(_read_document(orjson.loads(text), text))
-        except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
-            if tag is None:
-                return [_malformed(text, f"this is not valid JSON: {error}")]
-    if tag is None:
-        return _read_fences(text) if _FENCE in text else []
-    calls, spoken = _read_tags(text)
-    return calls or (read_message(spoken) if _TAG.search(spoken) is None else [])
+        calls, problem = _read_json(text)
+    if calls is not None:
+        return calls
+    if _TAG.search(text) is None:
+        return [_malformed(text, problem)] if problem else _read_fences(text)
+    found, spoken = _read_tags(text)
+    return found or (read_message(spoken) if _TAG.search(spoken) is None else [])
 
 
-def _is_json(text: str) -> bool:
+def _read_json(text: str) -> tuple[list[RequestedCall] | None, str]:
+    """The calls of a text that is JSON, else ``None``, and what is wrong where it begins like JSON."""
     if not _JSON_START.match(text):
-        return False
+        return None, ""
     try:
-        orjson.loads(text)
-    except (orjson.JSONDecodeError, UnicodeEncodeError):
-        return False
-    return True
+        return list(_read_document(orjson.loads(text), text)), ""
+    except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
+        return None, f"this is not valid JSON: {error}"
 
 
 def _read_fences(text: str) -> list[RequestedCall]:
     """The calls in fenced blocks among words; blocks that hold no calls are words, too."""
-    calls: list[RequestedCall] = []
-    for block in text.split(_FENCE)[1::2]:
-        content = _fence_content(block)
-        if _is_json(content):
-            calls += _read_document(orjson.loads(content), content)
-    return calls
+    blocks = text.split(_FENCE)[1::2]
+    return [call for block in blocks for call in _read_json(_fence_content(block))[0] or ()]
 
 
-def _after_thoughts(message: str) -> str:
+def _after_thoughts(text: str) -> str:
     """What follows thoughts that the prompt had begun: a closing tag with no opening one before it ends them."""
-    end = message.find("</think>")
-    return message[end + len("</think>") :] if end >= 0 and "<think>" not in message[:end] else message
+    end = text.find("</think>")
+    return text[end + len("</think>") :] if end >= 0 and "<think>" not in text[:end] else text
 
 
 def _unfenced(text: str) -> str:

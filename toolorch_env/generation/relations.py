@@ -82,7 +82,6 @@ class RelationBuilder:
         self._workflow = workflow
         self._compiled = compiled
         self._tools = tools
-        self._steps = {step.id: step for step in workflow.steps}
 
     def build(self, step: WorkflowStep) -> Relation:
         """The relation of one step.

@@ -56,7 +56,6 @@ class TraceSource:
             for name, argument in step.arguments.items()
             if isinstance(argument, QueryArgument)
         }
-
         self._called = [step.tool for step in workflow.order]
         self._columns = {name: self._column(name) for name in workflow.literals}
 

@@ -167,10 +167,17 @@ class Snapshot:
         if found is None or (rest is not None and found[0] != rest):
             return None
         _, status, digest, latency, recorded_at, content = found
+        body = handle.unpacker.unpack(content)[1]
+        return self._from_columns(row, status, digest, latency, recorded_at, body, source)
+
+    def _from_columns(
+        self, row: int, status: int, digest: int, latency_us: int, recorded_at: int, body: bytes, source: Source
+    ) -> Response:
         if type(status) is not int:
             raise SnapshotCorruptError(f"{self.path} is damaged: a status is not a number")
-        body = handle.unpacker.unpack(content)[1]
-        return Response(status, body, source, digest=digest, latency=latency * 1e-6, recorded_at=recorded_at, row=row)
+        return Response(
+            status, body, source, digest=digest, latency=latency_us * 1e-6, recorded_at=recorded_at, row=row
+        )
 
     def _read_rounded(self, call: CanonicalCall) -> Response | None:
         row, rest = split_key(call.rounded_key)
@@ -201,17 +208,9 @@ class Snapshot:
             )
             for row, rest, tool, status, digest, latency, recorded_at, content in rows:
                 arguments, body = handle.unpacker.unpack(content)
-                response = Response(
-                    status,
-                    body,
-                    Source.RECORDED,
-                    digest=digest,
-                    latency=latency * 1e-6,
-                    recorded_at=recorded_at,
-                    row=row,
-                )
-                if tool not in names or type(status) is not int:
-                    raise SnapshotCorruptError(f"{self.path} is damaged: a response has no tool or no status")
+                response = self._from_columns(row, status, digest, latency, recorded_at, body, Source.RECORDED)
+                if tool not in names:
+                    raise SnapshotCorruptError(f"{self.path} is damaged: a response belongs to no tool")
                 yield Record(names[tool], arguments, (row, rest), response)
         except sqlite3.DatabaseError as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None

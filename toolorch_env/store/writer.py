@@ -65,8 +65,8 @@ class SnapshotWriter:
         self._meta = {"name": name, "description": description, "source": source, "licence": licence}
         self._workflows = _as_json(workflows)
         self._links = tuple(links)
-        for name in self.tools:
-            self.tools.signature(name).check()
+        for tool in self.tools:
+            self.tools.signature(tool).check()
         compile_records([], self.tools, self._links)  # tells at once what is wrong with the links
         self._records: dict[bytes, tuple[CanonicalCall, bytes, Response]] = {}
         self._temporary = self._reserve()
