@@ -5,7 +5,7 @@ from typing import Any
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.tools import Tool
-from toolorch_env.generation.workflows import WorkflowSet, parse_workflows
+from toolorch_env.store.workflows import WorkflowSet, parse_workflows
 from toolorch_env.store.compiled import Link
 from toolorch_env.store.writer import SnapshotWriter
 

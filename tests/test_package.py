@@ -24,7 +24,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import toolorch_env
-from toolorch_env.generation.workflows import snapshot_workflows
+from toolorch_env.store.workflows import snapshot_workflows
 from toolorch_env.policies.oracle import OraclePolicy
 from toolorch_env.evaluation.runner import evaluate
 from toolorch_env.store.bundled import open_snapshot

@@ -16,9 +16,9 @@ from toolorch_env.core.canonical import canonical_json, rounded
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.tools import Tool
-from toolorch_env.generation.draws import Draws
+from toolorch_env.core.draws import Draws
 from toolorch_env.generation.joins import TraceJoin
-from toolorch_env.generation.workflows import QueryArgument, Workflow
+from toolorch_env.store.workflows import QueryArgument, Workflow
 from toolorch_env.store.compiled import Compiled, compile_records
 from toolorch_env.store.selection import Selector
 from toolorch_env.store.snapshot import Snapshot

@@ -37,6 +37,37 @@ class RecordingError(ToolOrchError):
     """An API could not be recorded."""
 
 
+class PlanError(RecordingError):
+    """A recording plan is not valid, or does not fit the API."""
+
+
+class UnansweredError(RecordingError):
+    """A call got no answer that can be recorded: nothing is known of what the API would say to it.
+
+    Attributes:
+        kind: ``unsendable``, ``unreachable``, ``timeout``, ``busy`` (429), ``server fault`` (5xx), ``exited``,
+            ``not JSON`` or ``too large``.
+        retry_after: seconds that the API asked to wait, ``None`` where it did not say.
+    """
+
+    RETRYABLE = frozenset({"unreachable", "timeout", "busy", "server fault", "exited"})
+
+    def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after = retry_after
+
+    @property
+    def retryable(self) -> bool:
+        """Whether asking again may help."""
+        return self.kind in self.RETRYABLE
+
+    @property
+    def lost_session(self) -> bool:
+        """Whether the session that was asked cannot be used any more."""
+        return self.kind == "exited"
+
+
 class WorkflowError(ToolOrchError):
     """A workflow file or a workflow in it is not valid."""
 

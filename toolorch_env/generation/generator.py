@@ -13,10 +13,10 @@ from toolorch_env.core.errors import ConstraintError, TaskError
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.checking import unreadable_literals
 from toolorch_env.generation.constraints import TaskConstraints, read_constraints
-from toolorch_env.generation.draws import Draws
+from toolorch_env.core.draws import Draws
 from toolorch_env.generation.phrasing import Template, compose
 from toolorch_env.generation.sources import Trace, TraceSource
-from toolorch_env.generation.workflows import WorkflowSet, snapshot_workflows
+from toolorch_env.store.workflows import WorkflowSet, snapshot_workflows
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.compiled import Compiled, compile_records
 from toolorch_env.store.snapshot import Snapshot

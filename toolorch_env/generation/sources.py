@@ -13,7 +13,7 @@ from toolorch_env.generation.constraints import Split, TaskConstraints
 from toolorch_env.generation.joins import TraceJoin
 from toolorch_env.generation.phrasing import Template
 from toolorch_env.generation.splits import is_held_out, literals_split
-from toolorch_env.generation.workflows import QueryArgument, Workflow
+from toolorch_env.store.workflows import QueryArgument, Workflow
 from toolorch_env.store.compiled import ABSENT, Compiled
 
 _LOGGER = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from fresh_python import run_python
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolorch_env.generation.draws import Draws, mix
+from toolorch_env.core.draws import Draws, mix
 
 
 def test_the_stream_is_pinned_to_the_published_splitmix64() -> None:
@@ -79,7 +79,7 @@ def test_orders_of_samples_are_uniform() -> None:
 @pytest.mark.parametrize("hash_seed", [1, 99])
 def test_draws_are_the_same_in_every_process(hash_seed: int) -> None:
     code = (
-        "from toolorch_env.generation.draws import Draws; d = Draws(7); print(d.sample(range(50), 9), d.below(10**30))"
+        "from toolorch_env.core.draws import Draws; d = Draws(7); print(d.sample(range(50), 9), d.below(10**30))"
     )
     draws = Draws(7)
     assert run_python(code, hash_seed).strip() == f"{draws.sample(range(50), 9)} {draws.below(10**30)}"
