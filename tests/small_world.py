@@ -5,8 +5,8 @@ from typing import Any
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.tools import Tool
-from toolorch_env.store.workflows import WorkflowSet, parse_workflows
 from toolorch_env.store.compiled import Link
+from toolorch_env.store.workflows import WorkflowSet, parse_workflows
 from toolorch_env.store.writer import SnapshotWriter
 
 AUTHORS = [{"author_id": f"A{i}", "name": f"Author {i}", "born": 1900 + i, "town_id": f"T{i % 3}"} for i in range(12)]

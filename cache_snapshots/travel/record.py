@@ -29,11 +29,11 @@ from travel_literals import draw_literals, invalid_calls
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import RecordingError
-from toolorch_env.store.workflows import QueryArgument, Workflow, load_workflows
 from toolorch_env.recording.http import Answer, HttpApi, with_miss_answers
 from toolorch_env.recording.openapi import operations_from_openapi
 from toolorch_env.store.selection import Selector
 from toolorch_env.store.verify import verify_snapshot
+from toolorch_env.store.workflows import QueryArgument, Workflow, load_workflows
 from toolorch_env.store.writer import SnapshotWriter
 
 FOLDER = Path(__file__).resolve().parent

@@ -22,9 +22,9 @@ from toolorch_env.generation.checking import task_problems
 from toolorch_env.generation.constraints import SPLITS, TaskConstraints, read_constraints
 from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
 from toolorch_env.generation.splits import is_held_out, literals_split
-from toolorch_env.store.workflows import parse_workflows
 from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.workflows import parse_workflows
 from toolorch_env.store.writer import SnapshotWriter
 
 ALL_TOOLS = [tool.name for tool in TOOLS]

@@ -13,15 +13,16 @@ from small_world import TOOLS, WORKFLOWS, workflow_set
 
 from toolorch_env.core.calls import Call, ToolSet
 from toolorch_env.core.canonical import canonical_json, rounded
+from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.tools import Tool
-from toolorch_env.core.draws import Draws
 from toolorch_env.generation.joins import TraceJoin
-from toolorch_env.store.workflows import QueryArgument, Workflow
+from toolorch_env.store import records
 from toolorch_env.store.compiled import Compiled, compile_records
 from toolorch_env.store.selection import Selector
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.workflows import QueryArgument, Workflow
 
 Record = tuple[str, dict[str, Any], Any]
 """Tool, canonical arguments and body."""
@@ -89,10 +90,12 @@ def random_world(seed: int) -> tuple[ToolSet, list[Record], Workflow]:
 worlds = st.integers(0, 2**32).map(random_world)
 
 
-def compiled_of(tools: ToolSet, records: list[Record], workflow: Workflow) -> Compiled:
+def compiled_of(tools: ToolSet, recording: list[Record], workflow: Workflow) -> Compiled:
     listed = [
-        (tool, canonical_json(arguments), Response(200, orjson.dumps(body), Source.RECORDED, row=7 * row))
-        for row, (tool, arguments, body) in enumerate(records)
+        records.Record(
+            b"", tool, canonical_json(arguments), b"", Response(200, orjson.dumps(body), Source.RECORDED, row=7 * row)
+        )
+        for row, (tool, arguments, body) in enumerate(recording)
     ]
     return compile_records(listed, tools, workflow.links())
 

@@ -11,9 +11,9 @@ from small_world import TOOLS, WORKFLOWS, workflow_set
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
-from toolorch_env.store.workflows import load_workflows, parse_workflows, snapshot_workflows
 from toolorch_env.store.compiled import Link
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.workflows import load_workflows, parse_workflows, snapshot_workflows
 from toolorch_env.store.writer import SnapshotWriter
 
 TOOLSET = ToolSet(TOOLS)

@@ -29,8 +29,7 @@ def compiled(library_snapshot: Snapshot) -> Compiled:
 
 
 def recompiled(snapshot: Snapshot, links: Any) -> Compiled:
-    records = [(record.tool, record.arguments, record.response) for record in snapshot.records()]
-    return compile_records(records, snapshot.tools, links)
+    return compile_records(snapshot.records(), snapshot.tools, links)
 
 
 def test_the_links_are_those_asked_for_in_order(compiled: Compiled) -> None:

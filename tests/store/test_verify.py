@@ -119,7 +119,7 @@ def changed_body(path: Path, change: Callable[[bytes], bytes]) -> None:
     dictionary = zstandard.ZstdCompressionDict(snapshot.blob("dictionary") or b"")
     content = record.arguments + b"\n" + change(record.response.raw)
     packed = zstandard.ZstdCompressor(dict_data=dictionary).compress(content)
-    edit(path, "UPDATE responses SET content = ? WHERE id = ?", packed, record.key_halves[0])
+    edit(path, "UPDATE responses SET content = ? WHERE id = ?", packed, record.response.row)
 
 
 @pytest.mark.parametrize(
@@ -137,8 +137,7 @@ def test_another_snapshots_compiled_form_is_told(copy: Path, tmp_path: Path) -> 
     write_small_world(other)
     edit(other, f"DELETE FROM responses WHERE {FIRST}")
     smaller = Snapshot(other)
-    records = [(record.tool, record.arguments, record.response) for record in smaller.records()]
-    blob = compile_records(records, smaller.tools, workflow_set().links()).to_bytes()
+    blob = compile_records(smaller.records(), smaller.tools, workflow_set().links()).to_bytes()
     edit(copy, "UPDATE blobs SET data = ? WHERE name = 'compiled'", blob)
     assert "compiled" in problems_of(copy)[0]
 

@@ -44,21 +44,34 @@ class CanonicalCall(NamedTuple):
         arguments: canonical arguments, defaults left out.
         key: 16 bytes, BLAKE2b of tool and canonical JSON; equal keys mean the same call, on every machine.
         rounded_key: key of the call with fractions rounded to four decimals; equals ``key`` where there are none.
+        state: what was changed before this call in its session: empty in a fresh one, else the key of the latest
+            state-changing call that succeeded, which in turn stands for all before it.
     """
 
     tool: str
     arguments: dict[str, Any]
     key: bytes
     rounded_key: bytes
+    state: bytes = b""
+
+    def within(self, state: bytes) -> "CanonicalCall":
+        """The same call in another state, with other keys."""
+        if state == self.state:
+            return self
+        key = call_key(self.tool, canonical_json(self.arguments), state)
+        if self.key == self.rounded_key:
+            return CanonicalCall(self.tool, self.arguments, key, key, state)
+        rounded_key = call_key(self.tool, canonical_json(rounded(self.arguments)), state)
+        return CanonicalCall(self.tool, self.arguments, key, rounded_key, state)
 
     def same_as(self, other: "CanonicalCall") -> bool:
         """Whether both are one call, fractions compared by their fourth decimal."""
         return self.key == other.key or self.rounded_key == other.rounded_key
 
 
-def call_key(tool: str, arguments: bytes) -> bytes:
-    """The 128-bit key of a tool and its canonical arguments."""
-    return blake2b(tool.encode("utf-8", "replace") + b"\n" + arguments, digest_size=KEY_BYTES).digest()
+def call_key(tool: str, arguments: bytes, state: bytes = b"") -> bytes:
+    """The 128-bit key of a tool and its canonical arguments in a state: BLAKE2b, keyed with the state."""
+    return blake2b(tool.encode("utf-8", "replace") + b"\n" + arguments, digest_size=KEY_BYTES, key=state).digest()
 
 
 def canonical_call(tool: str, arguments: dict[str, Any]) -> CanonicalCall:

@@ -9,17 +9,17 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from toolorch_env.core.canonical import canonical_json
+from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import ConstraintError, TaskError
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.checking import unreadable_literals
 from toolorch_env.generation.constraints import TaskConstraints, read_constraints
-from toolorch_env.core.draws import Draws
 from toolorch_env.generation.phrasing import Template, compose
 from toolorch_env.generation.sources import Trace, TraceSource
-from toolorch_env.store.workflows import WorkflowSet, snapshot_workflows
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.compiled import Compiled, compile_records
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.workflows import WorkflowSet, snapshot_workflows
 
 MAX_TRACE_DRAWS = 200
 """Traces of a wrong split or with repeated calls are drawn anew from their workflow, at most that often."""
@@ -235,5 +235,4 @@ def _variant_constraints(distractor_tools: int, distractions: int, excluded: tup
 
 def _compile_for(snapshot: Snapshot, workflows: WorkflowSet) -> Compiled:
     """Compiles a snapshot in memory for workflows that it was not compiled for; takes seconds."""
-    records = ((record.tool, record.arguments, record.response) for record in snapshot.records())
-    return compile_records(records, snapshot.tools, workflows.links())
+    return compile_records(snapshot.records(), snapshot.tools, workflows.links())

@@ -18,8 +18,8 @@ import numpy as np
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.generation.relations import Relation, RelationBuilder, common_groups, join_size, merge
-from toolorch_env.store.workflows import Workflow, WorkflowStep
 from toolorch_env.store.compiled import Compiled
+from toolorch_env.store.workflows import Workflow, WorkflowStep
 
 
 @dataclass(eq=False)

@@ -7,8 +7,8 @@ import numpy as np
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.core.signatures import Parameter
-from toolorch_env.store.workflows import QueryArgument, Workflow, WorkflowStep
 from toolorch_env.store.compiled import ABSENT, Compiled
+from toolorch_env.store.workflows import QueryArgument, Workflow, WorkflowStep
 
 Attribute = tuple[str, ...]
 """A column that steps can share: ``("query", literal)`` or ``("response", step, expression, consumer)``."""

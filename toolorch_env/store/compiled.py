@@ -19,6 +19,7 @@ from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import canonical_json, rounded, tokens
 from toolorch_env.core.errors import SnapshotCorruptError, WorkflowError
 from toolorch_env.core.responses import Response
+from toolorch_env.store.records import Record
 from toolorch_env.store.selection import Selector
 
 ABSENT = -1
@@ -158,11 +159,11 @@ class _Values:
         return found
 
 
-def compile_records(records: Iterable[tuple[str, bytes, Response]], tools: ToolSet, links: Iterable[Link]) -> Compiled:
+def compile_records(records: Iterable[Record], tools: ToolSet, links: Iterable[Link]) -> Compiled:
     """Evaluates all output expressions on all recorded successes.
 
     Args:
-        records: tool name, canonical arguments as JSON and response of each recorded call, in the order of rows.
+        records: the recorded calls, in the order of rows.
         tools: the snapshot's tools.
         links: the ways in which values can flow; their expressions are the output expressions.
 
@@ -179,9 +180,10 @@ def compile_records(records: Iterable[tuple[str, bytes, Response]], tools: ToolS
     for name in tools:  # defaults may be passed, too
         for parameter in tools.signature(name).parameters.values():
             intern(parameter.default)
-    for tool, arguments, response in records:
+    for record in records:
+        response = record.response
         if response.success and response.row is not None:
-            builders[tool].add(response.row, orjson.loads(arguments), response)
+            builders[record.tool].add(response.row, orjson.loads(record.arguments), response)
     return Compiled(intern.values, links, {name: builder.build() for name, builder in builders.items()})
 
 

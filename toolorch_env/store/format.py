@@ -1,6 +1,6 @@
 """What tells a snapshot from other SQLite files."""
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Stands in SQLite's ``user_version``. A reader refuses files of a newer format."""
 
 APPLICATION_ID = 0x544F4F52

@@ -14,6 +14,11 @@ def split_key(key: bytes) -> tuple[int, int]:
     return row, rest
 
 
+def join_key(row: int, rest: int) -> bytes:
+    """The 16-byte key of its two halves."""
+    return _HALVES.pack(row, rest)
+
+
 def body_digest(response: Response) -> int:
     """Non-zero signed 64-bit digest of a successful body that says something, 0 for any other."""
     if not response.success or response.is_empty:

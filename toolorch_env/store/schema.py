@@ -1,4 +1,4 @@
-"""Tables of a snapshot, format version 1. Written through SQLAlchemy, readable with any SQLite tool."""
+"""Tables of a snapshot, format version 2. Written through SQLAlchemy, readable with any SQLite tool."""
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text
 
@@ -32,6 +32,7 @@ responses = Table(
     Column("key_rest", BigInteger, nullable=False, comment="last 8 bytes of the key"),
     Column("tool_id", Integer, nullable=False),
     Column("status", SmallInteger, nullable=False),
+    Column("state", LargeBinary, comment="key of the latest state-changing call before; null where there is none"),
     Column("digest", BigInteger, nullable=False, comment="of a successful body that says something, else 0"),
     Column("latency_us", Integer, nullable=False),
     Column("recorded_at", BigInteger, nullable=False, comment="Unix time in seconds"),

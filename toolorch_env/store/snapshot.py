@@ -4,9 +4,9 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from struct import error as StructError  # noqa: N812  a class
 from typing import Any
 
 import orjson
@@ -19,30 +19,14 @@ from toolorch_env.core.tools import Tool
 from toolorch_env.store.compiled import Compiled
 from toolorch_env.store.content import Unpacker
 from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION
-from toolorch_env.store.keys import split_key
+from toolorch_env.store.keys import join_key, split_key
+from toolorch_env.store.records import Record
 
 RESPONSE_CACHE = 512
 """Number of decoded responses that a process keeps."""
 
 _MMAP_BYTES = 2**30
 _SELECT = "SELECT key_rest, status, digest, latency_us, recorded_at, content FROM responses WHERE id = ?"
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One recorded call with its response.
-
-    Attributes:
-        tool: tool name.
-        arguments: canonical arguments, as JSON.
-        key_halves: the key as it is stored (see :func:`toolorch_env.store.keys.split_key`).
-        response: what the API answered.
-    """
-
-    tool: str
-    arguments: bytes
-    key_halves: tuple[int, int]
-    response: Response
 
 
 class _Handle:
@@ -203,16 +187,16 @@ class Snapshot:
         names = dict(self._rows("SELECT id, name FROM tools"))
         try:
             rows = handle.connection.execute(
-                "SELECT id, key_rest, tool_id, status, digest, latency_us, recorded_at, content FROM responses"
+                "SELECT id, key_rest, tool_id, state, status, digest, latency_us, recorded_at, content FROM responses"
                 " ORDER BY id"
             )
-            for row, rest, tool, status, digest, latency, recorded_at, content in rows:
+            for row, rest, tool, state, status, digest, latency, recorded_at, content in rows:
                 arguments, body = handle.unpacker.unpack(content)
                 response = self._from_columns(row, status, digest, latency, recorded_at, body, Source.RECORDED)
                 if tool not in names:
                     raise SnapshotCorruptError(f"{self.path} is damaged: a response belongs to no tool")
-                yield Record(names[tool], arguments, (row, rest), response)
-        except sqlite3.DatabaseError as error:
+                yield Record(join_key(row, rest), names[tool], arguments, state or b"", response)
+        except (sqlite3.DatabaseError, StructError) as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
 
 
@@ -238,6 +222,10 @@ def check_header(path: Path) -> None:
     if version > FORMAT_VERSION:
         raise SnapshotFormatError(
             f"{path} has snapshot format {version}, newer than {FORMAT_VERSION}: update toolorch-env to read it"
+        )
+    if 0 < version < FORMAT_VERSION:
+        raise SnapshotFormatError(
+            f"{path} has snapshot format {version}, but only {FORMAT_VERSION} is read: record it anew"
         )
     page_size = int.from_bytes(header[16:18], "big")
     page_size = 65_536 if page_size == 1 else page_size

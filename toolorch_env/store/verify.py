@@ -13,7 +13,8 @@ from toolorch_env.core.errors import SnapshotCorruptError, ToolSchemaError
 from toolorch_env.store.compiled import compile_records, same_compiled
 from toolorch_env.store.hashing import content_hash
 from toolorch_env.store.keys import body_digest, split_key
-from toolorch_env.store.snapshot import Record, Snapshot
+from toolorch_env.store.records import Record
+from toolorch_env.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def _schema_problems(snapshot: Snapshot, name: str) -> Iterator[str]:
 
 def _record_problems(snapshot: Snapshot, record: Record) -> Iterator[str]:
     response, row = record.response, record.response.row
-    if record.key_halves != split_key(call_key(record.tool, record.arguments)):
+    if record.key != call_key(record.tool, record.arguments, record.state):
         yield f"row {row}: the key does not belong to {record.tool} with these arguments"
     try:
         call = Call(record.tool, orjson.loads(record.arguments))
@@ -100,21 +101,20 @@ def _record_problems(snapshot: Snapshot, record: Record) -> Iterator[str]:
 
 
 def _whole_problems(snapshot: Snapshot, records: list[Record]) -> Iterator[str]:
-    listed = [(record.tool, record.arguments, record.response) for record in records]
-    expected = content_hash(snapshot.tools.values(), listed, snapshot.blob("workflows"))
+    expected = content_hash(snapshot.tools.values(), records, snapshot.blob("workflows"))
     if expected != snapshot.meta.get("content_hash"):
         yield "the content hash does not match: something was changed, added or removed"
     if snapshot.rounded_keys() != _expected_rounded_keys(snapshot, records):
         yield "the keys of calls with rounded fractions do not belong to these calls"
     compiled = snapshot.compiled
-    if compiled is not None and not same_compiled(compiled, compile_records(listed, snapshot.tools, compiled.links)):
+    if compiled is not None and not same_compiled(compiled, compile_records(records, snapshot.tools, compiled.links)):
         yield "the compiled form does not belong to these responses: build it anew"
 
 
 def _expected_rounded_keys(snapshot: Snapshot, records: list[Record]) -> dict[tuple[int, int], int]:
     expected: dict[tuple[int, int], int] = {}
     for record in records:  # in the order of rows: the first one of several that round alike is found
-        call = snapshot.tools.canonical(Call(record.tool, orjson.loads(record.arguments)))
+        call = snapshot.tools.canonical(Call(record.tool, orjson.loads(record.arguments))).within(record.state)
         if call.rounded_key != call.key:
-            expected.setdefault(split_key(call.rounded_key), record.key_halves[0])
+            expected.setdefault(split_key(call.rounded_key), split_key(record.key)[0])
     return expected

@@ -12,10 +12,8 @@ import orjson
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
-from toolorch_env.core.canonical import canonical_json, plain
-from toolorch_env.core.errors import RecordingError, SnapshotWriteError, WorkflowError
-from toolorch_env.core.responses import Response, Source
+from toolorch_env.core.calls import Call, ToolSet
+from toolorch_env.core.errors import SnapshotWriteError, WorkflowError
 from toolorch_env.core.tools import Tool
 from toolorch_env.core.version import VERSION
 from toolorch_env.store import schema
@@ -23,7 +21,8 @@ from toolorch_env.store.compiled import Link, compile_records
 from toolorch_env.store.content import Packer, train_dictionary
 from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE
 from toolorch_env.store.hashing import content_hash
-from toolorch_env.store.keys import body_digest, split_key
+from toolorch_env.store.keys import split_key
+from toolorch_env.store.records import Record, make_record
 
 
 class SnapshotWriter:
@@ -68,7 +67,7 @@ class SnapshotWriter:
         for tool in self.tools:
             self.tools.signature(tool).check()
         compile_records([], self.tools, self._links)  # tells at once what is wrong with the links
-        self._records: dict[bytes, tuple[CanonicalCall, bytes, Response]] = {}
+        self._records: dict[bytes, Record] = {}
         self._temporary = self._reserve()
 
     def _reserve(self) -> Path:
@@ -118,24 +117,10 @@ class SnapshotWriter:
         Raises:
             RecordingError: the tool is unknown, or arguments or body are not JSON.
         """
-        if call.tool not in self.tools:
-            raise RecordingError(f"there is no tool {call.tool!r} in this snapshot")
-        if not 0 <= latency < float("inf"):
-            raise RecordingError(f"a call of {call.tool} cannot be recorded: its latency is {latency}")
-        try:
-            canonical = self.tools.canonical(call)
-            # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
-            arguments = bytes(memoryview(canonical_json(canonical.arguments)))
-            plain(body)  # NaN and infinity are refused here; orjson would write null
-            raw = bytes(memoryview(orjson.dumps(body)))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise RecordingError(f"a call of {call.tool} cannot be recorded: {error}") from None
-        if canonical.key in self._records:
+        record = make_record(self.tools, call, status, body, latency=latency, recorded_at=recorded_at)
+        if record.key in self._records:
             return False
-        row = split_key(canonical.key)[0]
-        response = Response(status, raw, Source.RECORDED, latency=latency, recorded_at=recorded_at, row=row)
-        response.digest = body_digest(response)
-        self._records[canonical.key] = (canonical, arguments, response)
+        self._records[record.key] = record
         return True
 
     def _write(self) -> None:
@@ -157,9 +142,8 @@ class SnapshotWriter:
             engine.dispose()
 
     def _insert_all(self, connection: Any) -> None:
-        ordered = sorted(self._records.values(), key=lambda record: split_key(record[0].key)[0])
-        listed = [(call.tool, arguments, response) for call, arguments, response in ordered]
-        dictionary = train_dictionary([arguments + b"\n" + response.raw for _, arguments, response in listed])
+        listed = sorted(self._records.values(), key=lambda record: split_key(record.key)[0])
+        dictionary = train_dictionary([record.arguments + b"\n" + record.response.raw for record in listed])
         blobs = {"dictionary": dictionary, "compiled": compile_records(listed, self.tools, self._links).to_bytes()}
         if self._workflows is not None:
             blobs["workflows"] = self._workflows
@@ -172,12 +156,14 @@ class SnapshotWriter:
         }
         identifiers = {name: index for index, name in enumerate(self.tools)}
         packer = Packer(dictionary)
-        rounded = {row["id"]: row for record in reversed(ordered) if (row := _rounded_row(record[0])) is not None}
+        rounded = {
+            row["id"]: row for record in reversed(listed) if (row := _rounded_row(self.tools, record)) is not None
+        }
         for table, rows in (
             (schema.meta, [{"name": name, "value": value} for name, value in meta.items()]),
             (schema.tools, [_tool_row(index, tool) for index, tool in enumerate(self.tools.values())]),
             (schema.blobs, [{"name": name, "data": data} for name, data in blobs.items()]),
-            (schema.responses, [_response_row(record, identifiers, packer) for record in ordered]),
+            (schema.responses, [_response_row(record, identifiers, packer) for record in listed]),
             (schema.rounded_keys, list(rounded.values())),
         ):
             if rows:
@@ -203,24 +189,23 @@ def _tool_row(index: int, tool: Tool) -> dict[str, Any]:
     }
 
 
-def _response_row(
-    record: tuple[CanonicalCall, bytes, Response], identifiers: dict[str, int], packer: Packer
-) -> dict[str, Any]:
-    call, arguments, response = record
-    row, rest = split_key(call.key)
+def _response_row(record: Record, identifiers: dict[str, int], packer: Packer) -> dict[str, Any]:
+    row, rest = split_key(record.key)
     return {
         "id": row,
         "key_rest": rest,
-        "tool_id": identifiers[call.tool],
-        "status": response.status,
-        "digest": response.digest,
-        "latency_us": round(response.latency * 1e6),
-        "recorded_at": response.recorded_at,
-        "content": packer.pack(arguments, response.raw),
+        "tool_id": identifiers[record.tool],
+        "state": record.state or None,
+        "status": record.response.status,
+        "digest": record.response.digest,
+        "latency_us": round(record.response.latency * 1e6),
+        "recorded_at": record.response.recorded_at,
+        "content": packer.pack(record.arguments, record.response.raw),
     }
 
 
-def _rounded_row(call: CanonicalCall) -> dict[str, Any] | None:
+def _rounded_row(tools: ToolSet, record: Record) -> dict[str, Any] | None:
+    call = tools.canonical(Call(record.tool, orjson.loads(record.arguments))).within(record.state)
     if call.key == call.rounded_key:
         return None
     row, rest = split_key(call.rounded_key)

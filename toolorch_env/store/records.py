@@ -1,0 +1,64 @@
+"""Recorded calls, as all parts of the store hand them on."""
+
+from dataclasses import dataclass
+
+import orjson
+
+from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
+from toolorch_env.core.canonical import canonical_json, plain
+from toolorch_env.core.errors import RecordingError
+from toolorch_env.core.responses import Response, Source
+from toolorch_env.store.keys import body_digest, split_key
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One recorded call with its response.
+
+    Attributes:
+        key: 16 bytes, the key of the call in its state.
+        tool: tool name.
+        arguments: canonical arguments, as JSON.
+        state: the state of the session that the call was made in (see :attr:`CanonicalCall.state`).
+        response: what the API answered.
+    """
+
+    key: bytes
+    tool: str
+    arguments: bytes
+    state: bytes
+    response: Response
+
+
+def make_record(
+    tools: ToolSet, call: Call | CanonicalCall, status: int, body: object, *, latency: float = 0.0, recorded_at: int = 0
+) -> Record:
+    """The record of an answer.
+
+    Args:
+        tools: the tools of the API.
+        call: the call, in its state if it is canonical, else in the state of a fresh session.
+        status: HTTP status or its nearest equivalent.
+        body: the JSON body, parsed.
+        latency: seconds.
+        recorded_at: Unix time in seconds.
+
+    Raises:
+        RecordingError: the tool is unknown, or arguments or body are not JSON.
+    """
+    if call.tool not in tools:
+        raise RecordingError(f"there is no tool {call.tool!r} in this snapshot")
+    if not 0 <= latency < float("inf"):
+        raise RecordingError(f"a call of {call.tool} cannot be recorded: its latency is {latency}")
+    try:
+        canonical = call if isinstance(call, CanonicalCall) else tools.canonical(call)
+        # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
+        arguments = bytes(memoryview(canonical_json(canonical.arguments)))
+        plain(body)  # NaN and infinity are refused here; orjson would write null
+        raw = bytes(memoryview(orjson.dumps(body)))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RecordingError(f"a call of {call.tool} cannot be recorded: {error}") from None
+    row = split_key(canonical.key)[0]
+    response = Response(status, raw, Source.RECORDED, latency=latency, recorded_at=recorded_at, row=row)
+    response.digest = body_digest(response)
+    return Record(canonical.key, canonical.tool, arguments, canonical.state, response)
