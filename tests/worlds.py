@@ -1,4 +1,4 @@
-"""The snapshots that tests run on: the small library always, the bundled travel snapshot where it was built."""
+"""The snapshots that tests run on: the small library, the bank that changes, the bundled travel where it was built."""
 
 import atexit
 import shutil
@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import orjson
 from small_world import write_small_world
+from stateful_world import write_stateful_world
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConstraintError
+from toolorch_env.core.responses import Response
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.constraints import SPLITS
 from toolorch_env.generation.generator import WorkflowGenerator
@@ -21,7 +23,7 @@ from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
 
 TRAVEL = Path(__file__).parents[1] / "cache_snapshots" / "travel" / "travel.sqlite"
-WORLD_NAMES = ("library", "travel") if TRAVEL.exists() else ("library",)
+WORLD_NAMES = ("library", "bank", "travel") if TRAVEL.exists() else ("library", "bank")
 TASK_SEEDS = 400
 """Tasks are drawn from that many seeds for each split."""
 
@@ -80,6 +82,15 @@ class World:
         return found
 
     @cached_property
+    def responses(self) -> dict[bytes, list[Response]]:
+        """The recorded responses to each call, in whatever state, by the call's key in a fresh session."""
+        found: dict[bytes, list[Response]] = {}
+        for record in self.snapshot.records():
+            call = self.snapshot.tools.canonical(Call(record.tool, _loads(record.arguments)))
+            found.setdefault(call.key, []).append(record.response)
+        return found
+
+    @cached_property
     def _records(self) -> list[tuple[Call, int]]:
         return [(Call(r.tool, _loads(r.arguments)), r.response.digest) for r in self.snapshot.records()]
 
@@ -91,12 +102,13 @@ def _loads(data: bytes) -> dict[str, Any]:
 
 @cache
 def snapshot_path(name: str) -> Path:
-    """Path of a world's snapshot; the library is written when it is first asked for."""
+    """Path of a world's snapshot; all but travel are written when they are first asked for."""
     if name == "travel":
         return TRAVEL
     folder = Path(tempfile.mkdtemp(prefix="toolorch-tests-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return write_small_world(folder / "library.sqlite")
+    write = {"library": write_small_world, "bank": write_stateful_world}[name]
+    return write(folder / f"{name}.sqlite")
 
 
 @cache

@@ -1,6 +1,5 @@
 """The command ``toolorch``, as a person or a script uses it."""
 
-import io
 import json
 import shutil
 import sqlite3
@@ -10,10 +9,10 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from command_line import Command, told_in_one_line
 from fresh_command import run_command
 
 import toolorch_env
-from toolorch_env import cli
 from toolorch_env.core.tasks import Task
 from toolorch_env.evaluation.metrics import ERROR_KINDS
 from toolorch_env.generation.constraints import SPLITS
@@ -23,42 +22,11 @@ KEYS = {
     "tasks", "success_rate", "clean_success_rate", "call_accuracy", "turn_accuracy", "mean_return", "mean_calls",
     "errors", "steps_per_second",
 }  # fmt: skip
-COMMANDS = ((), ("demo",), ("evaluate",), ("play",), ("snapshot",), ("snapshot", "info"), ("snapshot", "verify"))
-
-
-class Outcome:
-    """What a command in this process did."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    @property
-    def words(self) -> str:
-        """Standard output without frames and line breaks."""
-        return " ".join(self.out.replace("│", " ").split())
-
-
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def toolorch(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process, the real entry point: ``toolorch("play", "--seed", "1", typed="...")``."""
-
-    def run(*arguments: str, typed: str = "") -> Outcome:
-        monkeypatch.setattr("sys.argv", ["toolorch", *arguments])
-        monkeypatch.setattr("sys.stdin", io.StringIO(typed))
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return Outcome(int(ended.value.code or 0), out, err)
-
-    return run
-
-
-def told_in_one_line(error: str) -> bool:
-    return error.startswith("error: ") and error.endswith("\n") and error.count("\n") == 1
+COMMANDS = [
+    (), ("demo",), ("evaluate",), ("play",), ("record",), ("snapshot",),
+    *(("record", name) for name in ("openapi", "mcp", "python")),
+    *(("snapshot", name) for name in ("info", "verify", "copy", "merge", "diff", "export")),
+]  # fmt: skip
 
 
 # ------------------------------------------------------------------------------------------------- help and version

@@ -36,7 +36,7 @@ class Game:
         self.replay = SnapshotReplay(snapshot)
         found = tuple(Mention(value, "kind", 0, 0) for value in mentions)
         task = Task("t", query, ALL_TOOLS, reference, found)
-        self.progress = Progress(Reference(task, self.replay.tools, self.replay.digest))
+        self.progress = Progress(Reference(task, self.replay.tools, self.replay.look_up))
 
     def turn(self, *calls: Call) -> list[Match]:
         answered: list[tuple[CanonicalCall | None, Response]] = []

@@ -86,8 +86,8 @@ def near_misses(draw: st.DrawFn, task: Task) -> Call:
 def other_ways(draw: st.DrawFn, world: World, task: Task) -> Call:
     """A recorded call with the response of a reference call: the call itself or another way to ask."""
     call = draw(reference_calls(task))
-    digest = world.replay.digest(world.snapshot.tools.canonical(call))
-    return draw(st.sampled_from(world.by_digest.get(digest, [call])))
+    response = world.replay.look_up(world.snapshot.tools.canonical(call))
+    return draw(st.sampled_from(world.by_digest.get(response.digest if response else 0, [call])))
 
 
 def no_calls() -> st.SearchStrategy[AnyCall]:
@@ -118,6 +118,16 @@ def turns(draw: st.DrawFn, world: World, task: Task, min_size: int = 0) -> Turns
         made = [call for turn in found for call in turn]
         found.append(draw(st.lists(st.sampled_from(made), min_size=1, max_size=3)))
     return found
+
+
+def states_of(world: World, task: Task, sequence: Turns) -> list[bytes]:
+    """The state of the session before each turn, and after the last."""
+    episode = Episode(task, world.replay, GraduatedReward(), max_calls=1000)
+    states = [episode.state]
+    for turn in sequence:
+        episode.send(turn)
+        states.append(episode.state)
+    return states
 
 
 @st.composite

@@ -31,7 +31,7 @@ def plain_atomic(here: World, call: CanonicalCall, wanted: CanonicalCall, respon
     structure = overlap * len(fitting) / len(shared) if shared else overlap * (not union)
     equal = [name for name in shared if plainly_equal(call.arguments[name], wanted.arguments[name])]
     values = len(equal) / len(wanted.arguments) if wanted.arguments else 1.0
-    return 0.2 + 0.2 * structure + 0.4 * values + 0.2 * response.success
+    return 0.2 + 0.2 * structure + 0.4 * values + 0.2 * (response.success and call.state == wanted.state)
 
 
 def plainly_equal(left: Any, right: Any) -> bool:
@@ -50,7 +50,7 @@ def test_atomic_credit_follows_the_formula(name: str, data: st.DataObject) -> No
     here = world(name)
     task = data.draw(tasks(here))
     call = data.draw(near_misses(task))
-    reference = Reference(task, here.snapshot.tools, here.replay.digest)
+    reference = Reference(task, here.snapshot.tools, here.replay.look_up)
     canonical = here.snapshot.tools.canonical(call)
     response = here.replay.answer(canonical)
     for step, wanted in enumerate(reference.calls):

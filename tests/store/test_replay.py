@@ -94,7 +94,7 @@ def test_a_recorded_answer_to_invalid_arguments_wins(tmp_path: Path) -> None:
     assert ask(replay, "get_author", author_id="even").status == 422
 
 
-@pytest.mark.parametrize("on_miss", OnMiss)
+@pytest.mark.parametrize("on_miss", [policy for policy in OnMiss if policy is not OnMiss.LIVE])
 @pytest.mark.parametrize(
     ("tool", "arguments", "kind", "parameter"),
     [
@@ -137,13 +137,13 @@ def test_an_unknown_policy_is_told_with_the_known_ones(library_snapshot: Snapsho
 def test_digests_are_equal_exactly_for_equal_successful_bodies(replay: SnapshotReplay) -> None:
     digests: dict[str, int] = {}
     for call, status, body in answers():
-        digest = replay.digest(replay.tools.canonical(call))
+        digest = replay.answer(replay.tools.canonical(call)).digest
         says_something = status == 200 and not is_empty(body)
         assert (digest != 0) == says_something
         if says_something:
             assert digests.setdefault(repr(body), digest) == digest
     assert len(set(digests.values())) == len(digests)
-    assert replay.digest(replay.tools.canonical(Call("get_author", {"author_id": "A77"}))) == 0
+    assert replay.look_up(replay.tools.canonical(Call("get_author", {"author_id": "A77"}))) is None
 
 
 def test_answers_do_not_depend_on_what_was_asked_before(library: Path) -> None:

@@ -92,7 +92,11 @@ def canonical_call(tool: str, arguments: dict[str, Any]) -> CanonicalCall:
 
 
 class ToolSet(Mapping[str, Tool]):
-    """The tools of a snapshot by name, in their order, with their signatures compiled on first use."""
+    """The tools of a snapshot by name, in their order, with their signatures compiled on first use.
+
+    Attributes:
+        state_changing: names of the tools that are not read-only.
+    """
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self._tools: dict[str, Tool] = {}
@@ -101,6 +105,7 @@ class ToolSet(Mapping[str, Tool]):
                 raise ToolSchemaError(f"two tools are named {tool.name!r}")
             self._tools[tool.name] = tool
         self._signatures: dict[str, Signature] = {}
+        self.state_changing = frozenset(name for name, tool in self._tools.items() if not tool.read_only)
 
     def __getitem__(self, name: str) -> Tool:
         return self._tools[name]
@@ -112,7 +117,7 @@ class ToolSet(Mapping[str, Tool]):
         return len(self._tools)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_tools": self._tools, "_signatures": {}}  # compiled validators cannot be pickled
+        return {**self.__dict__, "_signatures": {}}  # compiled validators cannot be pickled
 
     def signature(self, name: str) -> Signature:
         """The compiled signature of a tool.

@@ -8,6 +8,7 @@ from toolorch_env.core.errors import EpisodeError
 from toolorch_env.core.progress import Match, Progress, Reference
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.scoring import Reward, Score, Scorer
+from toolorch_env.core.states import state_after
 from toolorch_env.core.tasks import Task
 
 
@@ -20,12 +21,16 @@ class Replay(Protocol):
         ...
 
     def answer(self, call: CanonicalCall) -> Response:
-        """The response to a call of one of :attr:`tools`."""
+        """The response to a call of one of :attr:`tools`, in its state."""
         ...
 
-    def digest(self, call: CanonicalCall) -> int:
-        """Digest of the recorded successful response to a call, 0 if there is none."""
+    def look_up(self, call: CanonicalCall) -> Response | None:
+        """The recorded response to a call in its state, ``None`` if there is none."""
         ...
+
+
+Answered = tuple[CanonicalCall | None, Response]
+"""A call in its state, ``None`` for what was no call, and the answer."""
 
 
 class Step(NamedTuple):
@@ -33,7 +38,7 @@ class Step(NamedTuple):
 
     Attributes:
         call: the call as the agent made it.
-        canonical: the call as it was read, ``None`` for what was no call.
+        canonical: the call as it was read, in the state that it was made in; ``None`` for what was no call.
         response: the answer.
         match: what it did for the reference solution.
         score: what it earned.
@@ -51,11 +56,17 @@ class Step(NamedTuple):
 class Episode:
     """Plays one task: takes turns of calls, answers them from a replay, and scores them.
 
+    Calls of one turn are made one after the other. Where a state-changing call succeeds, later calls are answered as
+    they were recorded after it.
+
     Args:
         task: the task to play.
         replay: answers the calls.
         reward: scores the calls.
         max_calls: the episode is truncated when this many calls were made.
+
+    Attributes:
+        state: what was changed so far (see :attr:`toolorch_env.core.calls.CanonicalCall.state`).
     """
 
     def __init__(self, task: Task, replay: Replay, reward: Reward, max_calls: int) -> None:
@@ -63,13 +74,15 @@ class Episode:
         self.replay = replay
         self.reward = reward
         self.max_calls = max_calls
-        self.reference = Reference(task, replay.tools, replay.digest)
+        self.reference = Reference(task, replay.tools, replay.look_up)
         self.progress = Progress(self.reference)
         self.steps: list[Step] = []
+        self.state = b""
         self.finished = False
         self.turns = 0
         self._scorer: Scorer = reward.start(self.reference)
         self._offered = frozenset(task.tools)
+        self._state_changing = replay.tools.state_changing
 
     @property
     def truncated(self) -> bool:
@@ -103,12 +116,13 @@ class Episode:
         if not calls:
             raise EpisodeError("a turn needs at least one call; finish() ends the episode")
         calls = calls[: self.max_calls - len(self.steps)]
-        turn = [self._answer(call) for call in calls]
+        state, turn = self._answer_all(calls)
         matches = self.progress.update(turn)
         steps = []
         for call, (canonical, response), match in zip(calls, turn, matches, strict=True):
             score = self._scorer.score(canonical, response, match, self.progress)
             steps.append(Step(call, canonical, response, match, score, self.turns))
+        self.state = state
         self.steps += steps
         self.turns += 1
         return steps
@@ -132,11 +146,23 @@ class Episode:
         other.steps = self.steps.copy()
         return other
 
-    def _answer(self, call: Call | Malformed) -> tuple[CanonicalCall | None, Response]:
+    def _answer_all(self, calls: Sequence[Call | Malformed]) -> tuple[bytes, list[Answered]]:
+        """The state after the calls of a turn, and the calls in their states with their responses."""
+        state, turn = self.state, []
+        for call in calls:
+            canonical, response = self._answer(call, state)
+            if canonical is not None and canonical.tool in self._state_changing:
+                state = state_after(canonical, response, read_only=False)
+            turn.append((canonical, response))
+        return state, turn
+
+    def _answer(self, call: Call | Malformed, state: bytes) -> Answered:
         if isinstance(call, Malformed):
             return None, _refusal(400, call.problem, Source.MALFORMED)
         try:
             canonical = self.replay.tools.canonical(call)
+            if state:
+                canonical = canonical.within(state)
         except ValueError as error:
             return None, _refusal(400, str(error), Source.MALFORMED)
         if call.tool not in self._offered:

@@ -65,7 +65,7 @@ class UnansweredError(RecordingError):
     @property
     def lost_session(self) -> bool:
         """Whether the session that was asked cannot be used any more."""
-        return self.kind == "exited"
+        return self.kind in ("exited", "timeout")
 
 
 class WorkflowError(ToolOrchError):

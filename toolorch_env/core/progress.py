@@ -3,16 +3,18 @@
 This part knows no weights. Rewards and metrics both stand on it, so that they cannot disagree about what is done.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import token, tokens
-from toolorch_env.core.responses import RECORDED_SOURCES, Response
+from toolorch_env.core.responses import SEEN_SOURCES, Response
+from toolorch_env.core.states import state_after
 from toolorch_env.core.tasks import Task
 
-Digest = Callable[[CanonicalCall], int]
+LookUp = Callable[[CanonicalCall], Response | None]
+"""The recorded response to a call in its state, ``None`` if there is none."""
 
 
 class Match(NamedTuple):
@@ -22,7 +24,7 @@ class Match(NamedTuple):
         step: index of the reference call that it is equivalent to, ``None`` if there is none.
         completes: whether it is the first call to complete that step.
         ordered: whether it completes the step with every value seen before it was used.
-        repeated: whether the same call was made before in this episode.
+        repeated: whether the same call was made before in this episode; a read-only call, in the same state.
     """
 
     step: int | None
@@ -34,19 +36,23 @@ class Match(NamedTuple):
 class Reference:
     """The reference solution of one task, prepared for matching. Shared by all forks of an episode.
 
+    A call in another state is another call: it sees or does something else.
+
     Args:
         task: the task.
         tools: the snapshot's tools, through which arguments are read.
-        digest: digest of the recorded response to a call (0: none); used for response equivalence.
+        look_up: finds recorded responses: for response equivalence, and for the states that the solution comes to.
+
+    Attributes:
+        calls: the reference calls, each in the state that the solution has come to.
     """
 
-    def __init__(self, task: Task, tools: ToolSet, digest: Digest) -> None:
+    def __init__(self, task: Task, tools: ToolSet, look_up: LookUp) -> None:
         self.task = task
         self.tools = tools
-        self._digest = digest
-        self.calls: tuple[CanonicalCall, ...] = tuple(
-            tools.canonical(Call(call.tool, call.arguments)) for call in task.reference
-        )
+        self._look_up = look_up
+        calls = [tools.canonical(Call(call.tool, call.arguments)) for call in task.reference]
+        self.calls: tuple[CanonicalCall, ...] = tuple(self._in_their_states(calls) if tools.state_changing else calls)
         self._steps_by_key: dict[bytes, tuple[int, ...]] = {}
         for index, call in enumerate(self.calls):
             for key in {call.key, call.rounded_key}:
@@ -55,14 +61,34 @@ class Reference:
             frozenset(binding.parameter for binding in call.bindings) for call in task.reference
         )
 
+    def _in_their_states(self, calls: Sequence[CanonicalCall]) -> Iterator[CanonicalCall]:
+        state = b""
+        for made in calls:
+            call = made.within(state)
+            yield call
+            if call.tool in self.tools.state_changing:
+                response = self._look_up(call)
+                state = state if response is None else state_after(call, response, read_only=False)
+
     @cached_property
     def digests(self) -> tuple[int, ...]:
-        """Response digest of each reference call."""
-        return tuple(self._digest(call) for call in self.calls)
+        """Response digest of each read-only reference call; 0 for a state-changing one, or where there is none."""
+        found = [None if call.tool in self.tools.state_changing else self._look_up(call) for call in self.calls]
+        return tuple(0 if response is None else response.digest for response in found)
 
     def steps_of(self, call: CanonicalCall) -> tuple[int, ...]:
         """Indices of the reference calls that are this very call, fractions compared by their fourth decimal."""
         return self._steps_by_key.get(call.key) or self._steps_by_key.get(call.rounded_key, ())
+
+    def steps_answered_alike(self, call: CanonicalCall, response: Response) -> tuple[int, ...]:
+        """Indices of the reference calls that ask for the same thing in another way: response equivalence.
+
+        Calls that change the state are no such ways: what they do is more than what they answer.
+        """
+        if not response.digest or call.tool in self.tools.state_changing:
+            return ()
+        alike = [index for index, digest in enumerate(self.digests) if digest == response.digest]
+        return tuple(index for index in alike if self.calls[index].state == call.state)
 
     @cached_property
     def query_tokens(self) -> frozenset[str]:
@@ -140,23 +166,26 @@ class Progress:
         return all(self.complete)
 
     def update(self, turn: Sequence[tuple[CanonicalCall | None, Response]]) -> list[Match]:
-        """Takes one turn: calls made together, ``None`` for what was no call. Returns a match for each.
+        """Takes one turn: calls made together, each in its state, ``None`` for what was no call.
+
+        Returns a match for each.
 
         What the responses of a turn hold counts as seen from the next turn on.
         """
         done_before = self.complete.copy()
         matches = [self._match(call, response, done_before) for call, response in turn]
         for (call, response), match in zip(turn, matches, strict=True):
-            if call is not None and response.source in RECORDED_SOURCES:
+            if call is not None and response.source in SEEN_SOURCES:
                 self._answered.append((call, response, match.step))
         return matches
 
     def _match(self, call: CanonicalCall | None, response: Response, done_before: list[bool]) -> Match:
         if call is None:
             return Match(None, False, False, False)
-        repeated = call.rounded_key in self._matched
-        step = self._equivalent_step(call, response)
-        self._matched[call.rounded_key] = step
+        name = self._name_of(call)
+        repeated = name in self._matched
+        step = self._equivalent_step(call, response, name)
+        self._matched[name] = step
         if step is None or self.complete[step]:
             return Match(step, False, False, repeated)
         self.complete[step] = True
@@ -165,15 +194,20 @@ class Progress:
         self.ordered[step] = ordered
         return Match(step, True, ordered, repeated)
 
-    def _equivalent_step(self, call: CanonicalCall, response: Response) -> int | None:
+    def _name_of(self, call: CanonicalCall) -> bytes:
+        """What a call is remembered by: a change made again is a repetition, a look at what has changed is none."""
+        if call.state and call.tool in self.reference.tools.state_changing:
+            return call.within(b"").rounded_key
+        return call.rounded_key
+
+    def _equivalent_step(self, call: CanonicalCall, response: Response, name: bytes) -> int | None:
         """The reference call that ``call`` is equivalent to: the same call before the same answer, open ones first."""
         same = self.reference.steps_of(call)
-        if not same and call.rounded_key in self._matched:
+        if not same and name in self._matched:
             # asking again, in another way than the reference, is no second solution
-            return self._matched[call.rounded_key]
-        if not same and response.success and response.digest:
-            digests = self.reference.digests
-            same = tuple(index for index, digest in enumerate(digests) if digest == response.digest)
+            return self._matched[name]
+        if not same and response.success:
+            same = self.reference.steps_answered_alike(call, response)
         return next((index for index in same if not self.complete[index]), same[0] if same else None)
 
     def _all_seen(self, step: int, call: CanonicalCall) -> bool:
@@ -188,7 +222,10 @@ class Progress:
 
     def _token_seen(self, text: str) -> bool:
         for call, response, step in reversed(self._answered):
-            if response.holds(text) and not self._said_itself(call, step, text):
+            # what a nearest answer repeats of its own call counts as said by the agent: a guess need not be exact
+            if response.holds(text) and not (
+                self._said_itself(call, step, text) or text in tokens(response.recorded_arguments)
+            ):
                 return True
         return self.reference.in_query(text)
 

@@ -1,5 +1,6 @@
 """Responses: what the API answered, or what the environment says where it did not."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -16,8 +17,14 @@ class Source(StrEnum):
     """Recorded for exactly this call."""
     ROUNDED = "rounded"
     """Recorded for this call with its fractions rounded to four decimals."""
+    LIVE = "live"
+    """Answered by the real API itself, now or earlier, as it was not in the snapshot."""
+    NEAREST = "nearest"
+    """Not recorded: what the API said to the nearest recorded call, not to this one."""
     MISS = "miss"
     """Not recorded: the error that the tool gives for unknown input."""
+    UNRECORDED_STATE = "unrecorded_state"
+    """Not recorded after the state-changing calls before it: answered like a miss."""
     INVALID = "invalid"
     """Not recorded, and the arguments do not fit the tool's schema."""
     UNKNOWN_TOOL = "unknown_tool"
@@ -29,7 +36,11 @@ class Source(StrEnum):
 _BACKSLASH = ord("\\")
 _AFTER_TEXT = frozenset(",:]}")
 
-RECORDED_SOURCES = frozenset({Source.RECORDED, Source.ROUNDED})
+RECORDED_SOURCES = frozenset({Source.RECORDED, Source.ROUNDED, Source.LIVE})
+"""Where the API itself answered this very call."""
+
+SEEN_SOURCES = RECORDED_SOURCES | {Source.NEAREST}
+"""Where what a response holds was said by the API: who reads it has seen real values."""
 
 
 class Response:
@@ -43,6 +54,11 @@ class Response:
         latency: seconds that the real API took, 0.0 where it was not asked.
         recorded_at: Unix time of the recording in seconds, 0 where there was none.
         row: identifier of the row in the snapshot, ``None`` where there is none.
+        recorded_key: key of the recorded call where that is another one than was asked for, as its fractions are other
+            ones; else empty.
+        tier: how near the recorded call is that a nearest answer was given to, ``None`` for all other answers (see
+            :class:`toolorch_env.store.nearest.Tier`).
+        recorded_arguments: arguments of that call.
     """
 
     def __init__(
@@ -63,16 +79,38 @@ class Response:
         self.latency = latency
         self.recorded_at = recorded_at
         self.row = row
+        self.recorded_key = b""
+        self.tier: str | None = None
+        self.recorded_arguments: Mapping[str, Any] = {}
 
     @classmethod
     def synthetic(cls, status: int, body: Any, source: Source) -> "Response":
         """A response that no API gave."""
         return cls(status, orjson.dumps(body), source)
 
+    @classmethod
+    def nearest(cls, recorded: "Response", arguments: Mapping[str, Any], tier: str) -> "Response":
+        """What was answered to another call, as an answer to one that was not recorded.
+
+        Args:
+            recorded: the answer.
+            arguments: of the call that it was given to.
+            tier: how near that call is.
+        """
+        response = cls(recorded.status, recorded.raw, Source.NEAREST, row=recorded.row)
+        response.tier = tier
+        response.recorded_arguments = arguments
+        return response
+
     @property
     def success(self) -> bool:
         """Whether the API answered, and did so with a 2xx status."""
         return 200 <= self.status < 300 and self.source in RECORDED_SOURCES
+
+    @property
+    def informs(self) -> bool:
+        """Whether the API said this with a 2xx status, be it to another call."""
+        return 200 <= self.status < 300 and self.source in SEEN_SOURCES
 
     @cached_property
     def body(self) -> Any:

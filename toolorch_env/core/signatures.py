@@ -94,6 +94,7 @@ class Signature:
     def __init__(self, tool: Tool) -> None:
         self.tool = tool
         required = set(tool.required)
+        self._open = tool.parameters.get("additionalProperties") not in (None, False)
         self.parameters: dict[str, Parameter] = {
             name: Parameter(name, schema, tool.parameters, name in required) for name, schema in tool.properties.items()
         }
@@ -132,6 +133,8 @@ class Signature:
                 yield Problem("missing_parameter", name, f"the required parameter {name!r} is missing")
         for name, value in arguments.items():
             if name not in self.parameters:
+                if self._open:
+                    continue
                 yield Problem("extra_parameter", name, f"there is no parameter {name[:100]!r}")
             elif not self.parameters[name].fits(value):
                 complaint = self.parameters[name].complaint(value)

@@ -1,5 +1,6 @@
 """Tasks: one concrete problem with its known solution."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -100,10 +101,7 @@ class Task:
     @cached_property
     def levels(self) -> tuple[int, ...]:
         """For each reference call, the length of the longest dependency chain that ends in it, minus one."""
-        levels: list[int] = []
-        for call in self.reference:
-            levels.append(1 + max((levels[step] for step in call.depends_on), default=-1))
-        return tuple(levels)
+        return dependency_levels([call.depends_on for call in self.reference])
 
     @property
     def depth(self) -> int:
@@ -138,6 +136,18 @@ class Task:
             return _ADAPTER.validate_python(data) if isinstance(data, dict) else _ADAPTER.validate_json(data)
         except ValidationError as error:
             raise TaskError(f"this is not a task: {error}") from None
+
+
+def dependency_levels(depends_on: Sequence[Collection[int]]) -> tuple[int, ...]:
+    """For each call the length of the longest dependency chain that ends in it, minus one; all depend on earlier ones.
+
+    Args:
+        depends_on: for each call, in order, the indices of those that must be made before it.
+    """
+    levels: list[int] = []
+    for earlier in depends_on:
+        levels.append(1 + max((levels[step] for step in earlier), default=-1))
+    return tuple(levels)
 
 
 _ADAPTER: TypeAdapter[Task] = TypeAdapter(Task)

@@ -16,7 +16,7 @@ from toolorch_env.generation.constraints import TaskConstraints, read_constraint
 from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
 from toolorch_env.rewards import make_reward
 from toolorch_env.store.bundled import open_snapshot
-from toolorch_env.store.replay import SnapshotReplay
+from toolorch_env.store.replay import LiveAnswers, SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
 
 _OPTIONS = ("constraints", "task", "task_id")
@@ -39,6 +39,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         constraints: TaskConstraints | Mapping[str, Any] | None = None,
         max_calls: int = 16,
         on_miss: str = "error",
+        live: LiveAnswers | None = None,
         render_mode: str | None = None,
     ) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
@@ -47,7 +48,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         if not isinstance(max_calls, int) or isinstance(max_calls, bool) or max_calls < 1:
             raise ConfigurationError(f"max_calls must be a whole number of at least 1, got {max_calls!r}")
         self.snapshot = open_snapshot(snapshot)
-        self.replay = SnapshotReplay(self.snapshot, on_miss)
+        self.replay = SnapshotReplay(self.snapshot, on_miss, live)
         self.reward = _as_reward(reward)
         if generator is not None and not isinstance(generator, TaskGenerator):
             raise ConfigurationError(f"a generator is an object with sample() and task(), got {generator!r}")
@@ -134,6 +135,11 @@ def reward_info(step: Step) -> dict[str, Any]:
     score = step.score
     matched = -1 if score.matched is None else score.matched
     return {**score.components, "potential": score.potential, "total": score.reward, "matched": matched}
+
+
+def tier_info(step: Step) -> dict[str, Any]:
+    """How near the call is that a nearest answer was recorded for; nothing for all other answers."""
+    return {} if step.response.tier is None else {"tier": step.response.tier}
 
 
 def _as_reward(reward: str | Reward) -> Reward:

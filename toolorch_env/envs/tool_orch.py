@@ -11,13 +11,15 @@ from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Step
 from toolorch_env.core.errors import ConfigurationError, InvalidActionError, TaskError
 from toolorch_env.core.scoring import Reward
-from toolorch_env.envs.base import EpisodeEnv, reward_info
+from toolorch_env.envs.base import EpisodeEnv, reward_info, tier_info
+from toolorch_env.envs.link_values import LinkValues
 from toolorch_env.envs.observation import Observation, Observer, observation_space
 from toolorch_env.envs.vocabulary import FINISH, LEAVE_OUT, MAX_MENTIONS, RECENT_RESPONSES, Vocabulary
 from toolorch_env.generation.constraints import TaskConstraints
 from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
 from toolorch_env.rewards.credit import same_value
 from toolorch_env.store.compiled import ABSENT
+from toolorch_env.store.replay import LiveAnswers
 from toolorch_env.store.snapshot import Snapshot
 
 
@@ -54,8 +56,8 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     ## Information
     `reset`: `task_id` (which names the workflow: not for the policy), `query`. `step`: `call`, `source`, `status` (not
-    when finishing), `reward` (the components by name and the matched reference call); at the end `is_success`,
-    `is_clean_success`.
+    when finishing), `tier` (of a nearest answer only), `reward` (the components by name and the matched reference
+    call); at the end `is_success`, `is_clean_success`.
 
     ## Arguments
     - `snapshot`: name of a bundled snapshot, path, or `Snapshot` (default `"travel"`)
@@ -63,7 +65,10 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
     - `generator`: draws the tasks; default: the workflows stored in the snapshot
     - `constraints`: `TaskConstraints` or a mapping
     - `max_calls`: call limit of an episode (default 16); a solution must be shorter, for the agent to be able to finish
-    - `on_miss`: `"error"` (default) or `"raise"`
+    - `on_miss`: what a valid call without a recorded response comes to: `"error"` (default), `"raise"`, `"nearest"`
+      (what was recorded for the nearest call, never a success; needs the extra `nearest`), `"live"` (the real API's
+      answer)
+    - `live`: the real API for `on_miss="live"`, a `toolorch_env.recording.live.LiveApi`
     - `auto_finish`: off by default
     - `render_mode`: `"ansi"` or `"rgb_array"`
 
@@ -80,6 +85,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         constraints: TaskConstraints | Mapping[str, Any] | None = None,
         max_calls: int = 16,
         on_miss: str = "error",
+        live: LiveAnswers | None = None,
         auto_finish: bool = False,
         render_mode: str | None = None,
     ) -> None:
@@ -90,6 +96,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
             constraints=constraints,
             max_calls=max_calls,
             on_miss=on_miss,
+            live=live,
             render_mode=render_mode,
         )
         self.auto_finish = auto_finish
@@ -136,6 +143,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
             )
         self._observer = Observer(self.vocabulary, task)
         self._recent: dict[str, list[list[int]]] = {}
+        self._link_values = LinkValues(self.snapshot)
         self._mask = self._initial_mask()
         return self._observe(), {"task_id": task.id, "query": task.query}
 
@@ -162,6 +170,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
             "source": step.response.source.value,
             "status": step.response.status,
             "reward": reward_info(step),
+            **tier_info(step),
         }
         if episode.done:
             info |= self._end_info()
@@ -243,8 +252,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         recent = self._recent.get(tool, ())
         if age >= len(recent) or recent[age][column] == ABSENT:
             return False, None
-        assert self.snapshot.compiled is not None  # the vocabulary was made from it
-        return True, self.snapshot.compiled.values[recent[age][column]]
+        return True, self._link_values[recent[age][column]]
 
     def _note(self, tool: int, choices: list[int], step: Step) -> None:
         """Takes a call into the state that observations and masks are made from."""
@@ -252,16 +260,13 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         for _, position in self.vocabulary.tool_parameters[tool]:
             if 1 <= choices[1 + position] <= len(self.episode.task.mentions):
                 self._observer.use_mention(choices[1 + position] - 1)
-        if not step.response.success or step.response.row is None:
+        if not step.response.informs:
             return
         name = self.vocabulary.tools[tool]
         columns, slots, places = self.vocabulary.link_slots[name]
         if not len(columns):
             return
-        assert self.snapshot.compiled is not None
-        table = self.snapshot.compiled.tables[name]
-        place = table.find(step.response.row)
-        outputs = table.outputs[place] if place is not None else np.full(len(table.selects), ABSENT, np.int32)
+        outputs = self._link_values.outputs(name, step.response)
         self._recent[name] = [outputs.tolist(), *self._recent.get(name, [])][:RECENT_RESPONSES]
         resolved = outputs[columns] != ABSENT
         self._mask[slots + 1] = self._mask[slots]  # the latest response becomes the second-latest

@@ -10,12 +10,13 @@ from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Step
 from toolorch_env.core.errors import ConfigurationError, InvalidActionError, TaskError
 from toolorch_env.core.scoring import Reward
-from toolorch_env.envs.base import EpisodeEnv, reward_info
+from toolorch_env.envs.base import EpisodeEnv, reward_info, tier_info
 from toolorch_env.envs.messages import RequestedCall, read_message
 from toolorch_env.envs.shortening import MIN_CHARACTERS, shorten_json
 from toolorch_env.envs.spaces import UnicodeText
 from toolorch_env.generation.constraints import TaskConstraints
 from toolorch_env.generation.generator import TaskGenerator
+from toolorch_env.store.replay import LiveAnswers
 from toolorch_env.store.snapshot import Snapshot
 
 SYSTEM_PROMPT = (
@@ -59,8 +60,9 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
 
     ## Information
     `reset`: `task_id`, `messages` (system and user, OpenAI form), `tools` (OpenAI form). `step`: `messages` (the tool
-    messages that answer, OpenAI form), `calls` (for each its `source` and `status`), `reward` (for each call the
-    components by name and the matched reference call); at the end `is_success`, `is_clean_success`.
+    messages that answer, OpenAI form), `calls` (for each its `source` and `status`, and the `tier` of a nearest
+    answer), `reward` (for each call the components by name and the matched reference call); at the end `is_success`,
+    `is_clean_success`.
 
     ## Arguments
     As in `ToolOrch-v0` without `auto_finish`, and
@@ -81,6 +83,7 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
         constraints: TaskConstraints | Mapping[str, Any] | None = None,
         max_calls: int = 16,
         on_miss: str = "error",
+        live: LiveAnswers | None = None,
         max_response_chars: int = 10_000,
         system_prompt: str = SYSTEM_PROMPT,
         render_mode: str | None = None,
@@ -92,6 +95,7 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
             constraints=constraints,
             max_calls=max_calls,
             on_miss=on_miss,
+            live=live,
             render_mode=render_mode,
         )
         if not isinstance(max_response_chars, int) or max_response_chars < MIN_CHARACTERS:
@@ -154,7 +158,7 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
             name = step.call.tool if isinstance(step.call, Call) else ""
             content = shorten_json(response.raw, self.max_response_chars)
             messages.append({"role": "tool", "tool_call_id": request.id, "name": name, "content": content})
-            calls.append({"source": response.source.value, "status": response.status})
+            calls.append({"source": response.source.value, "status": response.status, **tier_info(step)})
             rewards.append(reward_info(step))
         return {"messages": messages, "calls": calls, "reward": rewards}
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Replay
+from toolorch_env.core.states import state_after, state_order
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.phrasing import value_text
 from toolorch_env.rewards.credit import same_value
@@ -33,13 +34,16 @@ def task_problems(task: Task, replay: Replay) -> Iterator[str]:
     """Everything that keeps a task from being well posed, in words; nothing for a good one.
 
     Every literal stands in the query; replaying the reference calls, with their bound arguments selected anew from the
-    responses, gives every response, all of them successes; the arguments are those of the reference.
+    responses, gives every response, all of them successes; the arguments are those of the reference; every order that
+    respects the dependencies makes each call in the same state.
     """
     yield from unreadable_literals(task)
+    yield from _open_orders(task, replay)
     for mention in task.mentions:
         if task.query[mention.start : mention.end] != value_text(mention.value):
             yield f"the query does not say {mention.value!r} where it should"
     bodies: list[Any] = []
+    state = b""
     for index, reference in enumerate(task.reference):
         arguments = dict(reference.arguments)
         for binding in reference.bindings:
@@ -48,8 +52,23 @@ def task_problems(task: Task, replay: Replay) -> Iterator[str]:
             if not same_value(read, arguments.get(binding.parameter)):
                 yield f"call {index} ({reference.tool}): {binding.select!r} gives {selected!r} for {binding.parameter}"
             arguments[binding.parameter] = selected
-        response = replay.answer(replay.tools.canonical(Call(reference.tool, arguments)))
+        call = replay.tools.canonical(Call(reference.tool, arguments)).within(state)
+        response = replay.answer(call)
         if not response.success:
             yield f"call {index} ({reference.tool}) is not answered with a recorded success"
             return
+        state = state_after(call, response, reference.tool not in replay.tools.state_changing)
         bodies.append(response.body)
+
+
+def _open_orders(task: Task, replay: Replay) -> Iterator[str]:
+    """Calls that nothing keeps from being made in another state than the reference makes them in, in words."""
+    before: list[frozenset[int]] = []
+    needed = state_order([call.tool not in replay.tools.state_changing for call in task.reference])
+    for index, call in enumerate(task.reference):
+        before.append(call.depends_on.union(*(before[other] for other in call.depends_on)))
+        for other in sorted(set(needed[index]) - before[index]):
+            yield (
+                f"call {index} ({call.tool}) must come after call {other} ({task.reference[other].tool}), for both to "
+                "find the state that they were recorded in"
+            )

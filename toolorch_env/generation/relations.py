@@ -1,5 +1,6 @@
 """The relations of a workflow's join: for each step its usable rows, and the columns that it shares with others."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,11 +8,12 @@ import numpy as np
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.core.signatures import Parameter
-from toolorch_env.store.compiled import ABSENT, Compiled
+from toolorch_env.store.compiled import ABSENT, Compiled, ToolTable
 from toolorch_env.store.workflows import QueryArgument, Workflow, WorkflowStep
 
 Attribute = tuple[str, ...]
-"""A column that steps can share: ``("query", literal)`` or ``("response", step, expression, consumer)``."""
+"""A column that steps can share: ``("query", literal)``, ``("response", step, expression, consumer)``, or
+``("state", k)``, the state of the session after the k-th of its state-changing calls."""
 
 MAX_MERGED_ROWS = 5_000_000
 
@@ -120,9 +122,24 @@ class RelationBuilder:
             parameter = self._tools.signature(consumer).parameters[name]
             column = self._read_through(table.outputs[:, table.selects.index(select)], parameter)
             add(("response", step.id, select, f"{consumer}.{name}"), self._rounded(column))
+        for number, column in self._states_of(step, table):
+            if number:
+                add(("state", str(number)), column)
+            else:
+                usable &= column == 0  # a fresh session
         rows = np.flatnonzero(usable)
         columns = {attribute: column[rows] for attribute, column in columns.items()}
         return Relation((self._workflow.position[step.id],), rows[:, None], columns)
+
+    def _states_of(self, step: WorkflowStep, table: ToolTable) -> Iterator[tuple[int, np.ndarray]]:
+        """The states that a step sees: how many state-changing calls have led to each, and its number in each row."""
+        changing = [other.tool in self._tools.state_changing for other in self._workflow.order]
+        position = self._workflow.position[step.id]
+        number = sum(changing[:position])
+        fresh = np.zeros(len(table.rows), np.int32)
+        yield number, fresh if table.before is None else table.before
+        if changing[position] and position + 1 < len(changing):
+            yield number + 1, fresh if table.after is None else table.after
 
     def _uses_of(self, step: WorkflowStep) -> list[tuple[str, str, str]]:
         """Consumer tool, parameter and selection of every use of the step's response."""

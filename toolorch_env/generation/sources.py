@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.core.tasks import Binding, ReferenceCall
+from toolorch_env.core.states import state_order
+from toolorch_env.core.tasks import Binding, ReferenceCall, dependency_levels
 from toolorch_env.generation.constraints import Split, TaskConstraints
 from toolorch_env.generation.joins import TraceJoin
 from toolorch_env.generation.phrasing import Template
@@ -49,7 +50,11 @@ class TraceSource:
         self.other_tools = [name for name in self.all_tools if name not in self.tools]
         self.phrasings = [Template.parse(text) for text in workflow.phrasings]
         self.held_out = is_held_out(workflow.name)
+        self._state_order = state_order([tools[step.tool].read_only for step in workflow.order])
         self._bindings = [self._bindings_of(index) for index in range(len(workflow.order))]
+        self._levels = dependency_levels(
+            [{binding.step for binding in bindings}.union(after) for bindings, after in self._bindings]
+        )
         self._places = {
             argument.query: (index, compiled.tables[step.tool].parameters.index(name), step.tool, name)
             for index, step in reversed(list(enumerate(workflow.order)))
@@ -91,7 +96,7 @@ class TraceSource:
             for name, argument in step.arguments.items()
             if not isinstance(argument, QueryArgument)
         )
-        return bindings, tuple(sorted(position[other] for other in step.after))
+        return bindings, tuple(sorted({position[other] for other in step.after}.union(self._state_order[index])))
 
     def satisfies(self, constraints: TaskConstraints) -> bool:
         """Whether the workflow is of the kind that the constraints ask for, whatever the split."""
@@ -101,8 +106,8 @@ class TraceSource:
             and self.tools.issuperset(constraints.include_tools)
             and self.tools.isdisjoint(constraints.exclude_tools)
             and constraints.min_steps <= steps <= constraints.max_steps
-            and constraints.min_depth <= self.workflow.depth <= constraints.max_depth
-            and constraints.min_width <= self.workflow.width <= constraints.max_width
+            and constraints.min_depth <= 1 + max(self._levels) <= constraints.max_depth
+            and constraints.min_width <= max(map(self._levels.count, self._levels)) <= constraints.max_width
         )
 
     def trace(self, number: int) -> Trace | None:

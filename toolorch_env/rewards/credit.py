@@ -17,7 +17,7 @@ class AtomicWeights:
         name: the right tool.
         structure: the right parameters, with values that fit their schema.
         values: equal values.
-        execution: the API answered with success.
+        execution: the API answered with success, in the state that the reference call is made in.
     """
 
     name: float = 0.2
@@ -75,7 +75,7 @@ def atomic_credit(reference: Reference, step: int, call: CanonicalCall, response
         name=1.0,
         structure=fitting / len(every) if every else 1.0,  # |shared| / |every| * fitting / |shared|
         values=equal / len(wanted.arguments) if wanted.arguments else 1.0,
-        execution=float(response.success),
+        execution=float(response.success and call.state == wanted.state),
     )
 
 

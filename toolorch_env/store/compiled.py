@@ -51,6 +51,9 @@ class ToolTable:
         selects: JMESPath expressions, the columns of ``outputs``.
         outputs: value ids, int32, shape (n, len(selects)); :data:`ABSENT` where nothing is selected, or something that
             does not stand in the response.
+        before: state that each call was made in, int32, shape (n,): numbers of the snapshot's states, 0 for that of a
+            fresh session; ``None`` where the snapshot knows no other state.
+        after: state that each call led to; ``None`` as ``before``.
     """
 
     rows: np.ndarray
@@ -58,6 +61,8 @@ class ToolTable:
     arguments: np.ndarray
     selects: tuple[str, ...]
     outputs: np.ndarray
+    before: np.ndarray | None = None
+    after: np.ndarray | None = None
 
     def find(self, row: int) -> int | None:
         """Position of a row identifier, ``None`` if it is not there."""
@@ -113,6 +118,8 @@ class Compiled:
         for index, (_, table) in enumerate(tables):
             arrays |= {f"rows{index}": table.rows, f"arguments{index}": table.arguments}
             arrays[f"outputs{index}"] = table.outputs
+            if table.before is not None and table.after is not None:
+                arrays |= {f"before{index}": table.before, f"after{index}": table.after}
         buffer = BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return zstandard.ZstdCompressor(level=12).compress(buffer.getvalue())
@@ -134,6 +141,8 @@ class Compiled:
                     arrays[f"arguments{index}"],
                     tuple(selects),
                     arrays[f"outputs{index}"],
+                    arrays.get(f"before{index}"),
+                    arrays.get(f"after{index}"),
                 )
                 for index, (name, parameters, selects) in enumerate(header["tables"])
             }
@@ -180,11 +189,15 @@ def compile_records(records: Iterable[Record], tools: ToolSet, links: Iterable[L
     for name in tools:  # defaults may be passed, too
         for parameter in tools.signature(name).parameters.values():
             intern(parameter.default)
+    states: dict[bytes, int] = {b"": 0}
     for record in records:
         response = record.response
         if response.success and response.row is not None:
-            builders[record.tool].add(response.row, orjson.loads(record.arguments), response)
-    return Compiled(intern.values, links, {name: builder.build() for name, builder in builders.items()})
+            after = record.key if record.tool in tools.state_changing else record.state
+            numbers = tuple(states.setdefault(state, len(states)) for state in (record.state, after))
+            builders[record.tool].add(response.row, orjson.loads(record.arguments), response, numbers)
+    stateful = len(states) > 1
+    return Compiled(intern.values, links, {name: builder.build(stateful) for name, builder in builders.items()})
 
 
 class _TableBuilder:
@@ -195,31 +208,36 @@ class _TableBuilder:
         self._rows: list[int] = []
         self._arguments: list[list[int]] = []
         self._outputs: list[list[int]] = []
+        self._states: list[tuple[int, ...]] = []
 
     def add_select(self, select: str) -> None:
         if select not in [selector.select for selector in self._selectors]:
             self._selectors.append(Selector(select))
 
-    def add(self, row: int, arguments: dict[str, Any], response: Response) -> None:
+    def add(self, row: int, arguments: dict[str, Any], response: Response, states: tuple[int, ...]) -> None:
         if not arguments.keys() <= set(self._parameters):
             return  # a call with parameters that the tool does not declare is no part of any workflow
         self._rows.append(row)
         self._arguments.append([self._intern(arguments.get(name)) for name in self._parameters])
         self._outputs.append([self._output(selector(response.body), response) for selector in self._selectors])
+        self._states.append(states)
 
     def _output(self, selected: Any, response: Response) -> int:
         """A value that was computed rather than found in the response cannot be seen there, and is no link."""
         return self._intern(selected) if tokens(selected) <= response.tokens else ABSENT
 
-    def build(self) -> ToolTable:
+    def build(self, stateful: bool) -> ToolTable:
         count = len(self._rows)
         order = np.argsort(np.array(self._rows, np.int64))
+        before, after = np.array(self._states, np.int32).reshape(count, 2)[order].T.copy()
         return ToolTable(
             np.array(self._rows, np.int64)[order],
             self._parameters,
             np.array(self._arguments, np.int32).reshape(count, len(self._parameters))[order],
             tuple(selector.select for selector in self._selectors),
             np.array(self._outputs, np.int32).reshape(count, len(self._selectors))[order],
+            before if stateful else None,
+            after if stateful else None,
         )
 
 
@@ -231,6 +249,7 @@ def same_compiled(left: Compiled, right: Compiled) -> bool:
         yield compiled.links
         for name, table in compiled.tables.items():
             yield (name, table.parameters, table.selects)
-            yield [array.tobytes() for array in (table.rows, table.arguments, table.outputs)]
+            arrays = (table.rows, table.arguments, table.outputs, table.before, table.after)
+            yield [None if array is None else array.tobytes() for array in arrays]
 
     return [list(part) for part in parts(left)] == [list(part) for part in parts(right)]

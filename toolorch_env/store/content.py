@@ -1,49 +1,77 @@
 """Compression of arguments and bodies with a dictionary trained on the snapshot."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import zstandard
 
 from toolorch_env.core.errors import SnapshotCorruptError
 
-DICTIONARY_BYTES = 64 * 1024
-SAMPLE_LIMIT = 20_000
+DICTIONARY_BYTES = 112 * 1024
+SAMPLE_LIMIT = 10_000
+SAMPLE_BYTES = 64 * 1024 * 1024
 LEVEL = 19
+FAST_LEVEL = 3
 MAX_CONTENT_BYTES = 256 * 1024 * 1024
 """Contents that claim to be larger are refused before any memory is taken for them."""
 
 
-def train_dictionary(samples: Sequence[bytes]) -> bytes:
-    """A zstd dictionary for contents like ``samples``; empty where there are too few to learn from."""
-    stride = max(1, len(samples) // SAMPLE_LIMIT)
-    chosen: list[bytes | bytearray | memoryview] = list(samples[::stride])
+def train_dictionary(samples: Iterable[bytes]) -> bytes:
+    """A zstd dictionary for contents like ``samples``; empty where there are too few to learn from.
+
+    Takes as many samples as are within the limits. Rows are ordered by a hash, so the first are as good as any.
+    """
+    chosen: list[bytes | bytearray | memoryview] = []
+    total = 0
+    for sample in islice(samples, SAMPLE_LIMIT):
+        chosen.append(sample)
+        total += len(sample)
+        if total > SAMPLE_BYTES:
+            break
     if len(chosen) < 64:
         return b""
-    size = min(DICTIONARY_BYTES, max(1024, sum(map(len, chosen)) // 20))
+    size = min(DICTIONARY_BYTES, max(1024, total // 20))
     try:
         return zstandard.train_dictionary(size, chosen, threads=1).as_bytes()
     except zstandard.ZstdError:  # too little variety to train on
         return b""
 
 
-class Packer:
-    """Compresses contents."""
+def joined(arguments: bytes, body: bytes) -> bytes:
+    """What a content holds: canonical arguments and body. Canonical JSON holds no newline, so one separates them."""
+    return arguments + b"\n" + body
 
-    def __init__(self, dictionary: bytes) -> None:
+
+class Packer:
+    """Compresses contents. Not to be shared between threads.
+
+    Args:
+        dictionary: a zstd dictionary, or nothing.
+        level: zstd's compression level.
+    """
+
+    def __init__(self, dictionary: bytes = b"", level: int = LEVEL) -> None:
         data = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
         self._compressor = zstandard.ZstdCompressor(
-            level=LEVEL, dict_data=data, write_checksum=False, write_dict_id=False
+            level=level, dict_data=data, write_checksum=False, write_dict_id=False
         )
 
     def pack(self, arguments: bytes, body: bytes) -> bytes:
-        """One content: canonical arguments and body. Canonical JSON holds no newline, so one separates them."""
-        return self._compressor.compress(arguments + b"\n" + body)
+        """One content."""
+        return self._compressor.compress(joined(arguments, body))
+
+    def pack_all(self, contents: Sequence[bytes]) -> list[bytes]:
+        """Many contents (see :func:`joined`), compressed on all processor cores."""
+        if len(contents) < 2 or "multi_compress_to_buffer" not in zstandard.backend_features:
+            return [self._compressor.compress(content) for content in contents]
+        packed = self._compressor.multi_compress_to_buffer(list(contents), threads=-1)
+        return [packed[index].tobytes() for index in range(len(contents))]
 
 
 class Unpacker:
     """Reads contents. Not to be shared between threads."""
 
-    def __init__(self, dictionary: bytes) -> None:
+    def __init__(self, dictionary: bytes = b"") -> None:
         data = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
         self._decompressor = zstandard.ZstdDecompressor(dict_data=data, max_window_size=2**27)
 

@@ -1,9 +1,12 @@
-"""What tells a snapshot from other SQLite files."""
+"""What tells a snapshot, and a recording that is not finished, from other SQLite files."""
 
 FORMAT_VERSION = 2
 """Stands in SQLite's ``user_version``. A reader refuses files of a newer format."""
 
 APPLICATION_ID = 0x544F4F52
 """``TOOR``: stands in SQLite's ``application_id`` and tells a snapshot from other SQLite files."""
+
+RECORDING_APPLICATION_ID = 0x544F4F53
+"""``TOOS``: the ``application_id`` of a recording that is not finished."""
 
 PAGE_SIZE = 16_384

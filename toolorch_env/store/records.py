@@ -1,14 +1,18 @@
 """Recorded calls, as all parts of the store hand them on."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from struct import error as StructError  # noqa: N812  a class
+from typing import Any
 
 import orjson
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import canonical_json, plain
-from toolorch_env.core.errors import RecordingError
+from toolorch_env.core.errors import RecordingError, SnapshotCorruptError
 from toolorch_env.core.responses import Response, Source
-from toolorch_env.store.keys import body_digest, split_key
+from toolorch_env.store.content import Unpacker
+from toolorch_env.store.keys import body_digest, join_key, split_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +66,56 @@ def make_record(
     response = Response(status, raw, Source.RECORDED, latency=latency, recorded_at=recorded_at, row=row)
     response.digest = body_digest(response)
     return Record(canonical.key, canonical.tool, arguments, canonical.state, response)
+
+
+COLUMNS = ("id", "key_rest", "tool_id", "state", "status", "digest", "latency_us", "recorded_at", "content")
+"""Columns of the table ``responses`` in the order in which :func:`from_row` takes them."""
+
+
+def as_row(record: Record, tool_id: int, content: bytes) -> dict[str, Any]:
+    """A record as a row of the table ``responses``.
+
+    Args:
+        record: the record.
+        tool_id: number of its tool.
+        content: its packed arguments and body.
+    """
+    row, rest = split_key(record.key)
+    response = record.response
+    return {
+        "id": row,
+        "key_rest": rest,
+        "tool_id": tool_id,
+        "state": record.state or None,
+        "status": response.status,
+        "digest": response.digest,
+        "latency_us": round(response.latency * 1e6),
+        "recorded_at": response.recorded_at,
+        "content": content,
+    }
+
+
+def from_row(columns: Sequence[Any], names: Mapping[int, str], unpacker: Unpacker) -> Record:
+    """The record of a row of the table ``responses``.
+
+    Args:
+        columns: values of :data:`COLUMNS`.
+        names: tool names by number.
+        unpacker: reads contents.
+
+    Raises:
+        SnapshotCorruptError: the row is damaged.
+    """
+    row, rest, tool, state, status, digest, latency_us, recorded_at, content = columns
+    arguments, body = unpacker.unpack(content)
+    if tool not in names:
+        raise SnapshotCorruptError("a response belongs to no tool")
+    if type(status) is not int:
+        raise SnapshotCorruptError("a status is not a number")
+    response = Response(
+        status, body, Source.RECORDED, digest=digest, latency=latency_us * 1e-6, recorded_at=recorded_at, row=row
+    )
+    try:
+        return Record(join_key(row, rest), names[tool], arguments, state or b"", response)
+    except StructError as error:
+        raise SnapshotCorruptError(f"a key is damaged: {error}") from None

@@ -1,4 +1,4 @@
-"""Tables of a snapshot, format version 2. Written through SQLAlchemy, readable with any SQLite tool."""
+"""Tables of a snapshot and of a store of recorded calls, format version 2. Readable with any SQL tool."""
 
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, String, Table, Text
 
@@ -34,7 +34,7 @@ responses = Table(
     Column("status", SmallInteger, nullable=False),
     Column("state", LargeBinary, comment="key of the latest state-changing call before; null where there is none"),
     Column("digest", BigInteger, nullable=False, comment="of a successful body that says something, else 0"),
-    Column("latency_us", Integer, nullable=False),
+    Column("latency_us", BigInteger, nullable=False, comment="microseconds"),
     Column("recorded_at", BigInteger, nullable=False, comment="Unix time in seconds"),
     Column("content", LargeBinary, nullable=False, comment="zstd: canonical arguments, a newline, the body"),
 )  # fmt: skip
@@ -54,5 +54,5 @@ blobs = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("data", LargeBinary, nullable=False),
-    comment="dictionary (zstd), workflows (YAML as JSON), compiled (derived from the rest).",
+    comment="dictionary (zstd), workflows (YAML as JSON), compiled (derived from the rest), links (JSON; of stores).",
 )

@@ -6,21 +6,19 @@ import threading
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
-from struct import error as StructError  # noqa: N812  a class
 from typing import Any
 
-import orjson
 import zstandard
 
 from toolorch_env.core.calls import CanonicalCall, ToolSet
-from toolorch_env.core.errors import SnapshotCorruptError, SnapshotFormatError, SnapshotNotFoundError, ToolSchemaError
+from toolorch_env.core.errors import SnapshotCorruptError, SnapshotFormatError, SnapshotNotFoundError
 from toolorch_env.core.responses import Response, Source
-from toolorch_env.core.tools import Tool
-from toolorch_env.store.compiled import Compiled
+from toolorch_env.store.compiled import Compiled, Link
 from toolorch_env.store.content import Unpacker
-from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION
+from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, RECORDING_APPLICATION_ID
 from toolorch_env.store.keys import join_key, split_key
-from toolorch_env.store.records import Record
+from toolorch_env.store.records import COLUMNS, Record, from_row
+from toolorch_env.store.tool_rows import TOOL_COLUMNS, tools_from_rows
 
 RESPONSE_CACHE = 512
 """Number of decoded responses that a process keeps."""
@@ -103,16 +101,11 @@ class Snapshot:
     @cached_property
     def tools(self) -> ToolSet:
         """The recorded tools."""
-        rows = self._rows(
-            "SELECT name, description, parameters, miss_status, miss_body, read_only FROM tools ORDER BY id"
-        )
+        rows = self._rows(f"SELECT {', '.join(TOOL_COLUMNS)} FROM tools ORDER BY id")  # noqa: S608
         try:
-            return ToolSet(
-                Tool(name, description, orjson.loads(parameters), status, orjson.loads(body), bool(read_only))
-                for name, description, parameters, status, body, read_only in rows
-            )
-        except (orjson.JSONDecodeError, ToolSchemaError, TypeError) as error:
-            raise SnapshotCorruptError(f"{self.path} is damaged: a tool cannot be read ({error})") from None
+            return tools_from_rows(rows)
+        except SnapshotCorruptError as error:
+            raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
 
     def __len__(self) -> int:
         """Number of recorded responses."""
@@ -128,6 +121,16 @@ class Snapshot:
         """The compiled form, ``None`` if this snapshot was not compiled."""
         data = self.blob("compiled")
         return None if data is None else Compiled.from_bytes(data)
+
+    @property
+    def workflows(self) -> bytes | None:
+        """The workflow document as it is stored, ``None`` if there is none."""
+        return self.blob("workflows")
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The ways in which values can flow that the snapshot was compiled for."""
+        return () if self.compiled is None else self.compiled.links
 
     def look_up(self, call: CanonicalCall) -> Response | None:
         """The recorded response to a call: under its exact key first, then with fractions compared as rounded."""
@@ -152,7 +155,9 @@ class Snapshot:
             return None
         _, status, digest, latency, recorded_at, content = found
         body = handle.unpacker.unpack(content)[1]
-        return self._from_columns(row, status, digest, latency, recorded_at, body, source)
+        response = self._from_columns(row, status, digest, latency, recorded_at, body, source)
+        response.recorded_key = join_key(row, found[0]) if source is Source.ROUNDED else b""
+        return response
 
     def _from_columns(
         self, row: int, status: int, digest: int, latency_us: int, recorded_at: int, body: bytes, source: Source
@@ -165,17 +170,22 @@ class Snapshot:
 
     def _read_rounded(self, call: CanonicalCall) -> Response | None:
         row, rest = split_key(call.rounded_key)
-        found = self._rows("SELECT response_id FROM rounded_keys WHERE id = ? AND key_rest = ?", row, rest)
-        if found:
-            return self._response(found[0][0], None, Source.ROUNDED)
+        found = self.rounded_row(call.rounded_key)
+        if found is not None:
+            return self._response(found, None, Source.ROUNDED)
         # what was recorded may itself be the rounded call
         return None if call.rounded_key == call.key else self._response(row, rest, Source.ROUNDED)
 
-    def rounded_keys(self) -> dict[tuple[int, int], int]:
-        """Row of the response under the key, in halves, of each call with rounded fractions."""
-        return {
-            (row, rest): found for row, rest, found in self._rows("SELECT id, key_rest, response_id FROM rounded_keys")
-        }
+    def rounded_row(self, rounded_key: bytes) -> int | None:
+        """Row of the response that is kept under the key of a call with rounded fractions."""
+        found = self._rows(
+            "SELECT response_id FROM rounded_keys WHERE id = ? AND key_rest = ?", *split_key(rounded_key)
+        )
+        return found[0][0] if found else None
+
+    def rounded_count(self) -> int:
+        """Number of calls that are found under a key with rounded fractions."""
+        return int(self._rows("SELECT count(*) FROM rounded_keys")[0][0])
 
     def records(self) -> Iterator[Record]:
         """All recorded calls with their responses, in the order of their keys.
@@ -186,17 +196,9 @@ class Snapshot:
         handle = self._handle
         names = dict(self._rows("SELECT id, name FROM tools"))
         try:
-            rows = handle.connection.execute(
-                "SELECT id, key_rest, tool_id, state, status, digest, latency_us, recorded_at, content FROM responses"
-                " ORDER BY id"
-            )
-            for row, rest, tool, state, status, digest, latency, recorded_at, content in rows:
-                arguments, body = handle.unpacker.unpack(content)
-                response = self._from_columns(row, status, digest, latency, recorded_at, body, Source.RECORDED)
-                if tool not in names:
-                    raise SnapshotCorruptError(f"{self.path} is damaged: a response belongs to no tool")
-                yield Record(join_key(row, rest), names[tool], arguments, state or b"", response)
-        except (sqlite3.DatabaseError, StructError) as error:
+            for row in handle.connection.execute(f"SELECT {', '.join(COLUMNS)} FROM responses ORDER BY id"):  # noqa: S608
+                yield from_row(row, names, handle.unpacker)
+        except (sqlite3.DatabaseError, SnapshotCorruptError) as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
 
 
@@ -216,7 +218,13 @@ def check_header(path: Path) -> None:
         raise SnapshotNotFoundError(f"the snapshot {path} cannot be read: {error}") from None
     if header[:16] != b"SQLite format 3\0" or len(header) < 100:
         raise SnapshotFormatError(f"{path} is not a snapshot: it is not an SQLite file")
-    if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
+    application = int.from_bytes(header[68:72], "big")
+    if application == RECORDING_APPLICATION_ID:
+        raise SnapshotFormatError(
+            f"{path} is a recording that is not finished: run the same record command again to finish it, or make a"
+            " snapshot of what is there with `toolorch snapshot copy`"
+        )
+    if application != APPLICATION_ID:
         raise SnapshotFormatError(f"{path} is an SQLite file, but not a ToolOrch snapshot")
     version = int.from_bytes(header[60:64], "big")
     if version > FORMAT_VERSION:

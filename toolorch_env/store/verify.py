@@ -11,7 +11,7 @@ from toolorch_env.core.calls import Call, call_key
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import SnapshotCorruptError, ToolSchemaError
 from toolorch_env.store.compiled import compile_records, same_compiled
-from toolorch_env.store.hashing import content_hash
+from toolorch_env.store.hashing import ContentHash
 from toolorch_env.store.keys import body_digest, split_key
 from toolorch_env.store.records import Record
 from toolorch_env.store.snapshot import Snapshot
@@ -55,14 +55,15 @@ def verify_snapshot(path: str | Path, max_problems: int = 20) -> Verification:
         problems += _integrity_problems(Path(path))
         for name in snapshot.tools:
             problems += _schema_problems(snapshot, name)
-        records = list(snapshot.records()) if not problems else []
-        responses = len(records)
-        for record in records:
-            problems += _record_problems(snapshot, record)
-            if len(problems) >= max_problems:
-                break
         if not problems:
-            problems += _whole_problems(snapshot, records)
+            content_hash, rounded = ContentHash(snapshot.tools.values(), snapshot.workflows), _RoundedKeys(snapshot)
+            for record in content_hash.through(snapshot.records()):
+                responses += 1
+                problems += [*_record_problems(snapshot, record), *rounded.problems(record)]
+                if len(problems) >= max_problems:
+                    break
+        if not problems:
+            problems += [*_hash_problems(snapshot, content_hash), *rounded.left_over(), *_compiled_problems(snapshot)]
     except SnapshotCorruptError as error:
         problems.append(str(error))
     return Verification(responses, tuple(problems[:max_problems]))
@@ -100,21 +101,42 @@ def _record_problems(snapshot: Snapshot, record: Record) -> Iterator[str]:
         yield f"row {row}: not JSON: {error}"
 
 
-def _whole_problems(snapshot: Snapshot, records: list[Record]) -> Iterator[str]:
-    expected = content_hash(snapshot.tools.values(), records, snapshot.blob("workflows"))
-    if expected != snapshot.meta.get("content_hash"):
+def _hash_problems(snapshot: Snapshot, content_hash: ContentHash) -> Iterator[str]:
+    if content_hash.hexdigest() != snapshot.meta.get("content_hash"):
         yield "the content hash does not match: something was changed, added or removed"
-    if snapshot.rounded_keys() != _expected_rounded_keys(snapshot, records):
-        yield "the keys of calls with rounded fractions do not belong to these calls"
+
+
+def _compiled_problems(snapshot: Snapshot) -> Iterator[str]:
     compiled = snapshot.compiled
-    if compiled is not None and not same_compiled(compiled, compile_records(records, snapshot.tools, compiled.links)):
+    if compiled is None:
+        return
+    if not same_compiled(compiled, compile_records(snapshot.records(), snapshot.tools, compiled.links)):
         yield "the compiled form does not belong to these responses: build it anew"
 
 
-def _expected_rounded_keys(snapshot: Snapshot, records: list[Record]) -> dict[tuple[int, int], int]:
-    expected: dict[tuple[int, int], int] = {}
-    for record in records:  # in the order of rows: the first one of several that round alike is found
-        call = snapshot.tools.canonical(Call(record.tool, orjson.loads(record.arguments))).within(record.state)
-        if call.rounded_key != call.key:
-            expected.setdefault(split_key(call.rounded_key), split_key(record.key)[0])
-    return expected
+class _RoundedKeys:
+    """Checks the keys of calls with rounded fractions against the calls, which come in the order of rows.
+
+    Each key has to lead to the first call that rounds to it, and there have to be no other keys.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._first = 0
+
+    def problems(self, record: Record) -> Iterator[str]:
+        try:
+            call = self._snapshot.tools.canonical(Call(record.tool, orjson.loads(record.arguments)))
+        except ValueError:
+            return  # told elsewhere
+        call = call.within(record.state)
+        if call.rounded_key == call.key:
+            return
+        row, found = split_key(record.key)[0], self._snapshot.rounded_row(call.rounded_key)
+        if found is None or found > row:
+            yield f"row {row}: the call is not found with its fractions rounded"
+        self._first += found == row
+
+    def left_over(self) -> Iterator[str]:
+        if self._first != self._snapshot.rounded_count():
+            yield "the keys of calls with rounded fractions do not belong to these calls"

@@ -1,64 +1,40 @@
-"""The command ``toolorch``: thin, everything is done by the packages that it calls."""
+"""Commands that play: one episode to be looked at, or many to be measured."""
 
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import gymnasium as gym
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-import toolorch_env
+from toolorch_env.cli.display import check_writable, console, progress_bar, write_json
 from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode, Step
-from toolorch_env.core.errors import ConfigurationError, ToolOrchError
+from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.envs.base import EpisodeEnv
 from toolorch_env.envs.messages import read_message
 from toolorch_env.envs.rendering import call_text
 from toolorch_env.envs.shortening import shorten_json
-from toolorch_env.evaluation.metrics import EpisodeResult, Metrics
+from toolorch_env.evaluation.metrics import Metrics
 from toolorch_env.evaluation.runner import evaluate as evaluate_policy
 from toolorch_env.generation.constraints import SPLITS
-from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.policies.base import Policy
 from toolorch_env.policies.oracle import OraclePolicy, next_reference_call
 from toolorch_env.policies.random import RandomPolicy
-from toolorch_env.store.bundled import open_snapshot
-from toolorch_env.store.verify import verify_snapshot
-
-app = typer.Typer(help="Recorded APIs as environments for multi-step tool orchestration.", no_args_is_help=True)
-snapshot_app = typer.Typer(help="Show and check snapshots.", no_args_is_help=True)
-app.add_typer(snapshot_app, name="snapshot")
-console = Console()
 
 _SHOWN_RESPONSE = 600
 POLICIES: dict[str, Callable[[], Policy]] = {"oracle": OraclePolicy, "random": RandomPolicy}
 
-_SNAPSHOT_HELP = "Name of a bundled snapshot, or path of one."
-SnapshotOption = Annotated[str, typer.Option(help=_SNAPSHOT_HELP)]
-SnapshotArgument = Annotated[str, typer.Argument(help=_SNAPSHOT_HELP)]
+SnapshotOption = Annotated[str, typer.Option(help="Name of a bundled snapshot, or path of one.")]
 SplitOption = Annotated[str, typer.Option(help=f"Which tasks: {', '.join(SPLITS)}.")]
 RewardOption = Annotated[str, typer.Option(help="Reward: graduated, binary, atomic, orchestration.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same tasks.", min=0)]
 
 
-def main() -> None:
-    """Runs the command; what the user got wrong is told in one line, with exit code 2."""
-    try:
-        app()
-    except ToolOrchError as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
-        raise SystemExit(2) from None
-
-
-@app.command()
 def demo(
     snapshot: SnapshotOption = "travel",
     tasks: Annotated[int, typer.Option(help="Tasks for each policy.", min=1)] = 300,
@@ -77,7 +53,6 @@ def demo(
     console.print(table)
 
 
-@app.command()
 def evaluate(
     policy: Annotated[str, typer.Option(help=f"Which policy: {', '.join(POLICIES)}.")],
     snapshot: SnapshotOption = "travel",
@@ -88,8 +63,8 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
 ) -> None:
     """Play tasks with a policy and print its metrics."""
-    if json_file is not None and (json_file.is_dir() or not json_file.resolve().parent.is_dir()):
-        raise ConfigurationError(f"{json_file} cannot be written: it is a folder, or its folder does not exist")
+    if json_file is not None:
+        check_writable(json_file)
     metrics = run_policy(policy, snapshot, split, reward, tasks, seed)
     table = metrics_table()
     add_metrics(table, policy, metrics)
@@ -100,7 +75,6 @@ def evaluate(
         write_json(json_file, metrics.to_dict())
 
 
-@app.command()
 def play(
     snapshot: SnapshotOption = "travel",
     seed: SeedOption = 0,
@@ -117,44 +91,6 @@ def play(
     show_episode(env, env.unwrapped.episode, ask_person if interactive else oracle_calls)
 
 
-@snapshot_app.command("info")
-def snapshot_info(snapshot: SnapshotArgument) -> None:
-    """Show what a snapshot holds."""
-    opened = open_snapshot(snapshot)
-    table = Table("what", "value", show_header=False)
-    console.print(escape(str(opened.path)), soft_wrap=True)
-    for name, value in opened.meta.items():
-        table.add_row(name, escape(f"{int(value):,}" if name == "responses" else value))
-    if opened.blob("workflows") is not None:
-        counts = WorkflowGenerator(opened).counts()
-        table.add_row("workflows", f"{len(counts)}, with {sum(counts.values()):,} traces")
-    table.add_row("size", f"{opened.path.stat().st_size / 1e6:.2f} MB")
-    console.print(table)
-    tools = Table("tool", "parameters (* required)", "description", title=f"{len(opened.tools)} tools")
-    for tool in opened.tools.values():
-        names = [f"{name}*" if name in tool.required else name for name in tool.properties]
-        tools.add_row(tool.name, ", ".join(names), escape(tool.description.split("\n")[0]))
-    console.print(tools)
-
-
-@snapshot_app.command("verify")
-def snapshot_verify(
-    snapshot: SnapshotArgument,
-) -> None:
-    """Check a whole snapshot: every key, digest, hash and table.
-
-    Exit code 1 if anything is wrong with it, 2 if it cannot be opened as a snapshot at all.
-    """
-    path = open_snapshot(snapshot).path
-    with console.status(f"Reading {path} ..."):
-        found = verify_snapshot(path)
-    for problem in found.problems:
-        console.print(f"[red]{escape(problem)}")
-    verdict = "[green]sound" if found.ok else "[bold red]not sound"
-    console.print(f"{path}: {found.responses:,} responses, {verdict}")
-    raise typer.Exit(0 if found.ok else 1)
-
-
 def make_env(env_id: str, snapshot: str, reward: str, constraints: dict[str, Any]) -> Any:
     """The environment that a command plays in."""
     return gym.make(env_id, snapshot=snapshot, reward=reward, constraints=constraints)
@@ -167,17 +103,7 @@ def run_policy(name: str, snapshot: str, split: str, reward: str, tasks: int, se
     policy = POLICIES[name]()
     env = make_env(policy.env_id, snapshot, reward, {"split": split})
     with progress_bar(name, tasks) as advance:
-        return evaluate_policy(env, policy, tasks=tasks, seed=seed, progress=advance)
-
-
-@contextmanager
-def progress_bar(name: str, total: int) -> Iterator[Callable[[EpisodeResult], None]]:
-    """A progress bar over episodes."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(name, total=total)
-        yield lambda result: progress.advance(bar)
-        progress.update(bar, completed=total)
+        return evaluate_policy(env, policy, tasks=tasks, seed=seed, progress=lambda _: advance())
 
 
 def metrics_table() -> Table:
@@ -200,18 +126,6 @@ def add_metrics(table: Table, name: str, metrics: Metrics) -> None:
         f"{metrics.mean_calls:.2f}",
         f"{metrics.steps_per_second:,.0f}",
     )
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Writes a document, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(document, indent=2) + "\n")
-        partial.replace(path)
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def show_episode(env: Any, episode: Episode, choose: Callable[[Episode], list[Call | Malformed]]) -> None:
@@ -269,17 +183,3 @@ def ask_person(episode: Episode) -> list[Call | Malformed]:
         if calls:
             return calls
         console.print("[red]That is no call. Tools on offer are listed above.")
-
-
-@app.callback(invoke_without_command=True)
-def version(
-    show: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
-) -> None:
-    """Recorded APIs as environments for multi-step tool orchestration."""
-    if show:
-        console.print(toolorch_env.__version__)
-        raise typer.Exit
-
-
-if __name__ == "__main__":
-    main()

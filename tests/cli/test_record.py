@@ -1,0 +1,389 @@
+"""The commands that record, against real servers."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from command_line import Command, files_in, told_in_one_line
+from fastapi import Request
+from fresh_command import run_command
+from fresh_python import ROOT
+from mcp_servers import NOTES
+from shop_server import CALLS, ITEMS, PLAN, SHELVES, Shop
+
+from toolorch_env.recording.plan import load_plan
+from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.verify import verify_snapshot
+
+ALL = 1 + SHELVES + SHELVES * ITEMS + 7
+"""Calls that list and get everything in the shop."""
+
+
+def write_plan(folder: Path, plan: object = PLAN) -> str:
+    (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
+    return "plan.yaml"
+
+
+# ---------------------------------------------------------------------------------------------------------- openapi
+
+
+def test_without_a_plan_everything_that_can_be_found_is_recorded(
+    toolorch: Command, shop_url: str, folder: Path
+) -> None:
+    done = toolorch("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--save-plan", "plan.yaml")
+    assert (done.code, done.err) == (0, "")
+    assert files_in(folder) == ["plan.yaml", "shop.sqlite"]
+    assert verify_snapshot(folder / "shop.sqlite").ok
+    snapshot = Snapshot(folder / "shop.sqlite")
+    assert {record.tool for record in snapshot.records()} == set(snapshot.tools)
+    assert f"responses {len(snapshot):,} " in done.words
+    assert f"status 200 {ALL}" in done.words
+    assert load_plan("plan.yaml").requests
+
+
+def test_the_saved_plan_records_the_same(toolorch: Command, shop_url: str, folder: Path) -> None:
+    record = ("record", "openapi", f"{shop_url}/openapi.json", "--quiet")
+    toolorch(*record, "--out", "first.sqlite", "--save-plan", "plan.yaml")
+    toolorch(*record, "--out", "second.sqlite", "--plan", "plan.yaml")
+    assert toolorch("snapshot", "diff", "first.sqlite", "second.sqlite").code == 0
+
+
+def test_with_a_plan(toolorch: Command, shop_url: str, folder: Path) -> None:
+    done = toolorch(
+        "record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder)
+    )  # fmt: skip
+    assert done.code == 0
+    assert f"responses {CALLS} of these recorded now {CALLS} recorded before 0" in done.words
+    assert "responses/s" in done.words
+    assert "MB" in done.words
+    assert "not reached" not in done.words
+
+
+def test_a_second_time_nothing_is_asked(toolorch: Command, shop: Shop, shop_url: str, folder: Path) -> None:
+    command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder))
+    toolorch(*command)
+    asked = len(shop.log)
+    done = toolorch(*command)
+    assert done.code == 0
+    assert len(shop.log) == asked
+    assert f"of these recorded now 0 recorded before {CALLS}" in done.words
+
+
+def test_what_was_not_answered_is_told_and_asked_again(
+    toolorch: Command, shop: Shop, shop_url: str, folder: Path
+) -> None:
+    command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--attempts", "1")
+    shop.broken.add("/items/I3")
+    shop.texts.add("/items/I4")
+    done = toolorch(*command, "--plan", write_plan(folder))
+    assert done.code == 1
+    assert "not answered, server fault 1, such as: GET /items/{item_id}: status 500" in done.words
+    assert "not answered, not JSON 1, such as: " in done.words
+    assert "Run the same command again" in done.words
+    shop.broken.clear()
+    shop.texts.clear()
+    shop.log.clear()
+    again = toolorch(*command, "--plan", "plan.yaml")
+    assert again.code == 0
+    assert {"/items/I3", "/items/I4"} <= set(shop.log)
+    assert len(shop.log) <= 4  # and what these lead to
+
+
+def test_calls_that_cannot_be_sent_are_no_failure(toolorch: Command, shop_url: str, folder: Path) -> None:
+    plan = {"requests": [{"tool": "get_item", "arguments": {"item_id": {"values": ["..", "I1"]}}}]}
+    done = toolorch(
+        "record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder, plan)
+    )  # fmt: skip
+    assert done.code == 0
+    assert "not answered, unsendable 1" in done.words
+    assert "tool not reached why list_shelves the plan does not ask it" in " ".join(
+        "".join(character if character.isprintable() and ord(character) < 0x2500 else " " for character in done.words).split()
+    )  # fmt: skip
+
+
+def test_settings_of_the_command_line_come_before_those_of_the_plan(
+    toolorch: Command, shop_url: str, folder: Path
+) -> None:
+    given = ("--name", "store", "--licence", "CC0", "--description", "A shop.", "--source", "made up")
+    toolorch("record", "openapi", f"{shop_url}/openapi.json", "--out", "a.sqlite", "--plan", write_plan(folder), *given)
+    toolorch("record", "openapi", f"{shop_url}/openapi.json", "--out", "b.sqlite", *given)
+    for path in ("a.sqlite", "b.sqlite"):
+        meta = Snapshot(path).meta
+        assert (meta["name"], meta["licence"], meta["description"], meta["source"]) == (
+            "store", "CC0", "A shop.", "made up",
+        )  # fmt: skip
+
+
+def test_quiet_says_nothing(toolorch: Command, shop_url: str, folder: Path) -> None:
+    done = toolorch("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--quiet")
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert (folder / "shop.sqlite").exists()
+
+
+def test_a_dry_run_asks_nothing(toolorch: Command, shop: Shop, shop_url: str, folder: Path) -> None:
+    command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder))
+    done = toolorch(*command, "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    assert shop.log == []
+    assert files_in(folder) == ["plan.yaml"]
+    assert "list_shelves 1 0" in done.words
+    assert "get_item 0 0 no limit" in done.words
+    assert "all 1 0" in done.words
+    toolorch(*command)
+    asked = len(shop.log)
+    assert f"all {CALLS} {CALLS}" in toolorch(*command, "--dry-run").words
+    assert len(shop.log) == asked
+
+
+def test_a_dry_run_without_a_plan_saves_what_it_begins_with(
+    toolorch: Command, shop: Shop, shop_url: str, folder: Path
+) -> None:
+    done = toolorch(
+        "record", "openapi", f"{shop_url}/openapi.json", "--out", "x.sqlite", "--dry-run", "--save-plan", "plan.yaml"
+    )
+    assert done.code == 0
+    assert "further calls are proposed from what these answer" in done.words
+    assert shop.log == []
+    assert [request.tool for request in load_plan("plan.yaml").requests] == ["list_shelves"]
+
+
+def test_a_document_in_a_file_and_the_api_elsewhere(toolorch: Command, shop: Shop, shop_url: str, folder: Path) -> None:
+    (folder / "document.json").write_text(json.dumps(shop.app.openapi()))
+    command = ("record", "openapi", "document.json", "--out", "shop.sqlite")
+    missing = toolorch(*command)
+    assert missing.code == 2
+    assert "base_url" in missing.err
+    assert toolorch(*command, "--base-url", shop_url).code == 0
+
+
+@pytest.mark.long
+def test_interrupted_it_tells_what_is_kept_and_goes_on_later(shop: Shop, shop_url: str, folder: Path) -> None:
+    arguments = ["record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "toolorch_env.cli", *arguments, "--rate", "40"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)),
+    )  # fmt: skip
+    while len(shop.log) < 20:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert "responses are kept in " in err
+    assert "Run the same command again to go on" in err
+    assert "toolorch snapshot copy" in err
+    assert "Traceback" not in err
+    assert files_in(folder) == ["plan.yaml", "shop.sqlite.recording"]
+    done = run_command(*arguments, folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files_in(folder) == ["plan.yaml", "shop.sqlite"]
+    assert len(Snapshot(folder / "shop.sqlite")) == CALLS
+    twice = [path for path, count in shop.asked.items() if count > 1]
+    assert len(twice) <= 8  # those that were under way
+
+
+def test_an_api_that_goes_away_leaves_what_it_answered(
+    toolorch: Command, shop: Shop, shop_url: str, folder: Path
+) -> None:
+    shop.deaf_after = 30
+    command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder))
+    done = toolorch(*command, "--attempts", "1", "--timeout", "0.2")
+    assert done.code == 2
+    assert "responses are kept in " in done.err
+    assert "error: " in done.err
+    assert "did not answer 16 calls in a row" in done.err
+    assert (folder / "shop.sqlite.recording").exists()
+    shop.deaf_after = None
+    assert toolorch(*command).code == 0
+
+
+# -------------------------------------------------------------------------------------------------------------- mcp
+
+
+def test_an_mcp_server_is_recorded(toolorch: Command, folder: Path) -> None:
+    plan = {"requests": [{"tool": "read", "arguments": {"title": {"values": ["a", "b"]}}}, {"tool": "count"}]}
+    done = toolorch("record", "mcp", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), "--", *NOTES)
+    assert (done.code, done.err) == (0, "")
+    assert "status 200 1" in done.words
+    assert "status 400 2" in done.words
+    assert len(Snapshot("notes.sqlite")) == 3
+
+
+def test_tools_that_change_state_are_not_asked_without_a_plan(toolorch: Command, folder: Path) -> None:
+    done = toolorch("record", "mcp", "--out", "notes.sqlite", "--", *NOTES)
+    assert done.code == 0
+    assert {record.tool for record in Snapshot("notes.sqlite").records()} == {"count"}
+    assert "it changes the state of the API" in done.words
+
+
+def test_variables_reach_an_mcp_server_and_secrets_do_not_leave_it(
+    toolorch: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINE", "hunter22")
+    plan = {
+        "requests": [{"tool": "variable", "arguments": {"name": {"values": ["PLAIN", "NOTES_KEY"]}}}],
+        "read_only": ["variable"],
+    }
+    given = ("--env", "PLAIN=to be seen", "--credential", "NOTES_KEY=MINE")
+    done = toolorch(
+        "record", "mcp", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), *given, "--", *NOTES
+    )  # fmt: skip
+    assert done.code == 0
+    said = {record.arguments: record.response.raw for record in Snapshot("notes.sqlite").records()}
+    assert b"to be seen" in said[b'{"name":"PLAIN"}']
+    assert b"[redacted]" in said[b'{"name":"NOTES_KEY"}']
+    assert b"hunter22" not in b"".join(said.values())
+
+
+def test_each_session_has_a_folder_of_its_own(toolorch: Command, folder: Path) -> None:
+    plan = {"requests": [{"tool": "entries", "arguments": {"folder": "."}}, {"tool": "variable", "arguments": {"name": "PLACE"}}]}  # fmt: skip
+    command = [sys.executable, "-c", "import os, runpy, sys; os.chdir(os.environ['PLACE']); runpy.run_path(sys.argv[1], run_name='__main__')"]  # fmt: skip
+    done = toolorch(
+        "record", "mcp", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), "--env", "PLACE={session}",
+        "--", *command, NOTES[1],
+    )  # fmt: skip
+    assert done.code == 0
+    said = {record.tool: record.response.body for record in Snapshot("notes.sqlite").records()}
+    assert said["entries"] == {"result": []}
+    assert not Path(said["variable"]["result"]).exists()
+
+
+def test_an_mcp_server_over_http(toolorch: Command, notes_url: str, folder: Path) -> None:
+    done = toolorch("record", "mcp", "--url", notes_url, "--out", "notes.sqlite", "--dry-run")
+    assert done.code == 0
+    assert files_in(folder) == []
+    assert toolorch("record", "mcp", "--url", notes_url, "--out", "notes.sqlite").code == 0
+    assert files_in(folder) == ["notes.sqlite"]
+
+
+# ----------------------------------------------------------------------------------------------------------- python
+
+
+def test_python_in_the_current_folder_is_recorded(folder: Path) -> None:
+    (folder / "planets.py").write_text(
+        '"""Planets."""\n\nfrom typing import Literal\n\n'
+        'def moons(planet: Literal["Earth", "Mars"]) -> dict[str, int]:\n'
+        '    """How many moons a planet has."""\n    return {"moons": {"Earth": 1, "Mars": 2}[planet]}\n'
+    )
+    done = run_command("record", "python", "planets", "--out", "planets.sqlite", folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    bodies = {record.arguments: record.response.body for record in Snapshot(folder / "planets.sqlite").records()}
+    assert bodies == {b'{"planet":"Earth"}': {"moons": 1}, b'{"planet":"Mars"}': {"moons": 2}}
+
+
+# ------------------------------------------------------------------------------------------------------ credentials
+
+
+def test_headers_and_credentials_come_from_the_environment_and_are_not_recorded(
+    toolorch: Command, shop: Shop, shop_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @shop.app.get("/visits", operation_id="visits")
+    async def visits(request: Request, api_key: str) -> dict[str, str]:
+        return {"said": f"{request.headers['x-member']} came with {api_key}", "currency": "$"}
+
+    monkeypatch.setenv("MEMBER", "member-4711")
+    monkeypatch.setenv("KEY", "key-0815")
+    command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--header", "X-Member: $MEMBER")
+    done = toolorch(*command, "--credential", "api_key=KEY")
+    assert done.code == 0
+    said = [record.response.body for record in Snapshot("shop.sqlite").records() if record.tool == "visits"]
+    assert said == [{"said": "[redacted] came with [redacted]", "currency": "$"}]
+    exported = toolorch("snapshot", "export", "shop.sqlite", "shop.jsonl")
+    everything = done.out + done.err + exported.out + Path("shop.jsonl").read_text()
+    assert "4711" not in everything
+    assert "0815" not in everything
+
+
+# ---------------------------------------------------------------------------------------------------------- bad use
+
+BAD_USE = {
+    "dead server": (("openapi", "{dead}/openapi.json", "--out", "x.sqlite"), "{dead}"),
+    "dead API of a document that is there": (
+        ("openapi", "{shop}/openapi.json", "--base-url", "{dead}", "--out", "x.sqlite", "--attempts", "1"), "nothing was recorded",
+    ),
+    "missing document": (("openapi", "no.json", "--out", "x.sqlite"), "no.json"),
+    "document that is none": (("openapi", "{shop}/shelves", "--out", "x.sqlite"), "OpenAPI"),
+    "missing plan": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--plan", "no.yaml"), "no.yaml"),
+    "plan that is no YAML": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--plan", "broken.yaml"), "broken.yaml"),
+    "plan with an unknown key": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--plan", "key.yaml"), "request"),
+    "plan with an unknown tool": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--plan", "tool.yaml"), "get_items"),
+    "the same, dry": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--plan", "tool.yaml", "--dry-run"), "get_items"),
+    "folder that does not exist": (("openapi", "{shop}/openapi.json", "--out", "no/x.sqlite"), "no/x.sqlite"),
+    "target that is a folder": (("openapi", "{shop}/openapi.json", "--out", "."), "folder"),
+    "target that is no snapshot": (("openapi", "{shop}/openapi.json", "--out", "broken.yaml"), "not a snapshot"),
+    "target that is JSON lines": (("openapi", "{shop}/openapi.json", "--out", "x.jsonl"), "snapshot export"),
+    "target of another kind of database": (("openapi", "{shop}/openapi.json", "--out", "mysql://u:secret@h/d"), "not supported"),
+    "plan to save in a missing folder": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--save-plan", "no/p.yaml"), "no/p.yaml"),
+    "header without a colon": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--header", "Token secret"), "Name: value"),
+    "header with a variable that is not set": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--header", "X-Key: $NOT_SET"), "NOT_SET is not set"),
+    "header with a dollar": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--header", "X-Key: 5$ bill"), "$$"),
+    "header that cannot be sent": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--header", "X Key: long enough"), "X Key"),
+    "credential that is no variable": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--credential", "api_key"), "NAME=VARIABLE"),
+    "credential that is not set": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--credential", "api_key=NOT_SET"), "NOT_SET is not set"),
+    "credential that nothing takes": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--credential", "api_key=PATH"), "api_key"),
+    "rate of nothing": (("openapi", "{shop}/openapi.json", "--out", "x.sqlite", "--rate", "0"), "rate"),
+    "neither command nor URL": (("mcp", "--out", "x.sqlite"), "command"),
+    "command that is not there": (("mcp", "--out", "x.sqlite", "--", "no-such-server"), "no-such-server"),
+    "command that is no server": (("mcp", "--out", "x.sqlite", "--timeout", "5", "--", "true"), "true"),
+    "dead MCP server": (("mcp", "--out", "x.sqlite", "--url", "{dead}/mcp"), "{dead}"),
+    "variable without a value": (("mcp", "--out", "x.sqlite", "--env", "NAME", "--", "true"), "NAME=VALUE"),
+    "module that is not there": (("python", "no_such_module", "--out", "x.sqlite"), "no_such_module"),
+    "object that is not there": (("python", "json:no_such", "--out", "x.sqlite"), "no_such"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD_USE)
+def test_bad_use_is_told_in_one_line_and_leaves_nothing(
+    toolorch: Command, shop_url: str, folder: Path, what: str
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        (folder / "broken.yaml").write_text("requests: [unclosed\n" + "#" * 100)
+        (folder / "key.yaml").write_text("requests: [{tool: get_item, argument: {item_id: I1}}]\n")
+        (folder / "tool.yaml").write_text("requests: [{tool: get_items}]\n")
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        arguments, word = BAD_USE[what]
+        done = toolorch("record", *(text.format(shop=shop_url, dead=dead) for text in arguments))
+    assert done.code == 2
+    assert told_in_one_line(done.err), done.err
+    assert word.format(shop=shop_url, dead=dead) in done.err
+    assert "secret" not in done.err
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+BAD_OPTIONS = {
+    "no target": (("openapi", "x.json"), "--out"),
+    "no document": (("openapi", "--out", "x.sqlite"), "DOCUMENT"),
+    "no sessions": (("openapi", "x.json", "--out", "x.sqlite", "--sessions", "0"), "--sessions"),
+    "no time": (("openapi", "x.json", "--out", "x.sqlite", "--timeout", "0"), "--timeout"),
+    "unknown option": (("python", "json", "--out", "x.sqlite", "--header", "A: b"), "--header"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_OPTIONS)
+def test_bad_options_are_told_with_the_usage(toolorch: Command, folder: Path, what: str) -> None:
+    arguments, word = BAD_OPTIONS[what]
+    done = toolorch("record", *arguments)
+    assert done.code == 2
+    assert "Usage: " in done.err
+    assert word in done.err
+    assert files_in(folder) == []
+
+
+def test_a_snapshot_of_another_api_stays_as_it_was(
+    toolorch: Command, shop_url: str, library: Path, folder: Path
+) -> None:
+    before = library.read_bytes()
+    done = toolorch("record", "openapi", f"{shop_url}/openapi.json", "--out", str(library))
+    assert done.code == 2
+    assert told_in_one_line(done.err)
+    assert "another API" in done.err
+    assert library.read_bytes() == before
+    assert [name for name in files_in(library.parent) if "recording" in name or "lock" in name] == []

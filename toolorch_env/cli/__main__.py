@@ -1,0 +1,5 @@
+"""Lets ``python -m toolorch_env.cli`` run the command."""
+
+from toolorch_env.cli import main
+
+main()

@@ -1,0 +1,250 @@
+"""Recording an API into a snapshot file or a shared database: the whole of it, to be repeated until it is done."""
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from glob import escape
+from pathlib import Path
+
+import yaml
+
+from toolorch_env.core.calls import ToolSet
+from toolorch_env.core.errors import RecordingError
+from toolorch_env.recording.api import Api
+from toolorch_env.recording.asking import Patience
+from toolorch_env.recording.crawling import Frontier
+from toolorch_env.recording.plan import Plan
+from toolorch_env.recording.proposal import propose, unreached
+from toolorch_env.recording.recorder import Progress, Recorder, Summary, marked_tools
+from toolorch_env.recording.runs import plan_workflows
+from toolorch_env.store.record_store import RecordStore
+from toolorch_env.store.records import Record
+from toolorch_env.store.sealing import seal
+from toolorch_env.store.snapshot import Snapshot
+
+MAX_PROPOSALS = 6
+"""Without a plan: so often further calls are proposed from what was answered."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What came of a recording.
+
+    Attributes:
+        summary: what was done.
+        plan: what was asked for; without a plan of the user's, the one that was proposed.
+        responses: number of recorded responses that the target holds now.
+        unreached: for each tool of which no call was planned, why.
+    """
+
+    summary: Summary
+    plan: Plan
+    responses: int
+    unreached: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a recording would do.
+
+    Attributes:
+        planned: number of calls that are certain to be made, or have been recorded.
+        known: of these, those that have been recorded.
+        by_tool: number of calls planned for each tool.
+        depends: tools of which further calls depend on responses that are not there yet; with the most of such calls,
+            ``None`` where the plan sets no limit.
+        run_calls: most calls that runs of workflows make.
+    """
+
+    planned: int
+    known: int
+    by_tool: Mapping[str, int]
+    depends: Mapping[str, int | None]
+    run_calls: int
+
+
+def record(
+    api: Api,
+    target: str | os.PathLike[str],
+    plan: Plan | None = None,
+    *,
+    patience: Patience | None = None,
+    progress: Progress | None = None,
+) -> Recording:
+    """Records an API; what is recorded already is not asked again::
+
+        api = asyncio.run(open_http_api("https://api.example.org/openapi.json"))
+        record(api, "example.sqlite", load_plan("plan.yaml"))
+
+    Recording into a file, answers go to ``<target>.recording`` as they come in; when all calls were made, the snapshot
+    takes its place at once. Killed at any moment and called again, a recording goes on where it was. A snapshot that is
+    there already is added to. Recording into a database (``postgresql://...``), several recorders may work at once.
+
+    Args:
+        api: the API.
+        target: path of the snapshot, or URL of a database.
+        plan: which calls to make; without one, a plan is proposed from the tools and from what they answer.
+        patience: how hard the API is asked.
+        progress: is told after each call.
+
+    Raises:
+        PlanError, WorkflowError: the plan does not fit the API.
+        RecordingError: the API is gone, gave no answer at all, or is not the one that the target holds. What was
+            answered is kept.
+        SnapshotError: the target cannot be written, or is no snapshot.
+    """
+    return asyncio.run(record_async(api, target, plan, patience=patience, progress=progress))
+
+
+async def record_async(
+    api: Api,
+    target: str | os.PathLike[str],
+    plan: Plan | None = None,
+    *,
+    patience: Patience | None = None,
+    progress: Progress | None = None,
+) -> Recording:
+    """The same as :func:`record`, within an event loop."""
+    tools = marked_tools(api.tools, plan or Plan())
+    with _open_store(target) as store:
+        _declare(store, api, tools, plan or Plan(), target)
+        recorder = Recorder(api, tools, store, patience or Patience(), progress)
+        done = await (_by_proposals(recorder, tools, store) if plan is None else _by_plan(recorder, plan))
+        responses = len(store)
+        if not responses:
+            examples = "; ".join(recorder.summary.unanswered.examples.values()) or "no calls were planned"
+            raise RecordingError(f"nothing was recorded of {api.source}: {examples}")
+        if not is_url(target):
+            _remove_unfinished(Path(target))
+            seal(store, Path(target), learn_misses=True)
+    if not is_url(target):
+        _remove(working_file(target))
+    return Recording(recorder.summary, done, responses, unreached(tools, done))
+
+
+def forecast(tools: ToolSet, plan: Plan, target: str | os.PathLike[str]) -> Forecast:
+    """What recording these tools by a plan would do, without asking anything.
+
+    Raises:
+        PlanError, WorkflowError: the plan does not fit the tools.
+    """
+    tools = marked_tools(tools, plan)
+    held = _held_records(target)
+    frontier = Frontier(plan, tools)
+
+    def find(keys: Sequence[bytes]) -> dict[bytes, Record]:
+        return {key: held[key] for key in keys if key in held}
+
+    while frontier.next_round(find):
+        pass
+    workflows = plan_workflows(plan, tools)
+    runs = plan.workflows.runs if plan.workflows else 0
+    open_tools = {name for name in tools if any(key not in held for key in frontier.planned(name))}
+    return Forecast(
+        planned=len(frontier),
+        known=sum(key in held for key in frontier.planned()),
+        by_tool={name: count for name in tools if (count := sum(1 for _ in frontier.planned(name)))},
+        depends={
+            request.tool: request.sample for request in plan.requests if _waits(request.sources, open_tools, plan)
+        },
+        run_calls=runs * sum(len(workflow.steps) for workflow in workflows.workflows) if workflows else 0,
+    )
+
+
+def _waits(sources: set[str], open_tools: set[str], plan: Plan) -> bool:
+    """Whether a request waits, directly or through others, for tools that still have to answer."""
+    reached = set(sources)
+    while more := {s for request in plan.requests if request.tool in reached for s in request.sources} - reached:
+        reached |= more
+    return bool(reached & open_tools)
+
+
+async def _by_plan(recorder: Recorder, plan: Plan) -> Plan:
+    await recorder.carry_out(plan)
+    return plan
+
+
+async def _by_proposals(recorder: Recorder, tools: ToolSet, store: RecordStore) -> Plan:
+    """Proposes and records in turn; goes by the answers to proposed calls alone, whatever else the store holds."""
+    plan = propose(tools)
+    for _ in range(MAX_PROPOSALS):
+        frontier = await recorder.carry_out(plan)
+        further = propose(tools, store.find(list(frontier.planned())).values())
+        if further == plan:
+            break
+        plan = further
+    return plan
+
+
+def is_url(target: str | os.PathLike[str]) -> bool:
+    """Whether a target is the URL of a database rather than a path."""
+    return "://" in str(target)
+
+
+def working_file(target: str | os.PathLike[str]) -> Path:
+    """Where the answers are kept until the snapshot is written."""
+    return Path(f"{os.fspath(target)}.recording")
+
+
+def _open_store(target: str | os.PathLike[str]) -> RecordStore:
+    return RecordStore(str(target) if is_url(target) else working_file(target))
+
+
+def _declare(store: RecordStore, api: Api, tools: ToolSet, plan: Plan, target: str | os.PathLike[str]) -> None:
+    workflows = plan_workflows(plan, tools)
+    document = None
+    if workflows is not None and plan.workflows is not None:
+        document = yaml.safe_load((plan.folder / plan.workflows.file).read_text(encoding="utf-8"))
+    store.declare(
+        tools.values(),
+        name=plan.name or (api.source if is_url(target) else Path(target).stem),
+        description=plan.description,
+        source=plan.source or api.source,
+        licence=plan.licence,
+        workflows=document,
+    )
+    if not is_url(target) and Path(target).exists():
+        _take_over(Snapshot(target), tools, store)
+
+
+def _take_over(snapshot: Snapshot, tools: ToolSet, store: RecordStore) -> None:
+    """Puts what a finished snapshot holds into the store, to be added to."""
+    for tool in tools.values():
+        other = snapshot.tools.get(tool.name)
+        if other is None or replace(other, miss_status=404, miss_body=None) != replace(
+            tool, miss_status=404, miss_body=None
+        ):
+            raise RecordingError(
+                f"{snapshot.path} holds another API: its tool {tool.name!r} is missing or differs. "
+                "Record into another file, or remove this one"
+            )
+    batch: list[Record] = []
+    for record in snapshot.records():
+        batch.append(record)
+        if len(batch) == 1000:
+            store.add(batch)
+            batch = []
+    store.add(batch)
+
+
+def _held_records(target: str | os.PathLike[str]) -> dict[bytes, Record]:
+    if is_url(target) or working_file(target).exists():
+        with _open_store(target) as store:
+            return {record.key: record for record in store.records()}
+    if Path(target).exists():
+        return {record.key: record for record in Snapshot(target).records()}
+    return {}
+
+
+def _remove_unfinished(target: Path) -> None:
+    """Removes what recorders left that were killed while they wrote the snapshot; the store's lock keeps others out."""
+    for path in target.parent.glob(f".{escape(target.name)}.*.partial*"):
+        path.unlink(missing_ok=True)
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
+        with suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).unlink()

@@ -1,0 +1,309 @@
+"""Recording an API by a plan: many calls at once, nothing asked twice, to be interrupted and taken up at any moment."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
+from toolorch_env.core.states import state_after
+from toolorch_env.recording.api import Answer, Api
+from toolorch_env.recording.asking import Ask, Asker, Patience, Unanswered, limiter_of
+from toolorch_env.recording.crawling import Frontier
+from toolorch_env.recording.plan import Plan
+from toolorch_env.recording.runs import Run, draw_runs, plan_workflows
+from toolorch_env.recording.text import compile_extractions, extract
+from toolorch_env.store.record_store import RecordStore
+from toolorch_env.store.records import Record, make_record
+
+FLUSH_SECONDS = 0.02
+CHUNK = 500
+
+
+@dataclass
+class Summary:
+    """What a recording has done so far.
+
+    Attributes:
+        planned: calls planned so far, and calls of runs of workflows that were made.
+        known: of these, calls that had been recorded before.
+        recorded: of these, calls that were answered now.
+        statuses: how often each status was answered now.
+        unanswered: calls that got no answer that could be recorded.
+        changed: calls of repeated sessions that were answered otherwise than recorded before.
+        runs: runs of workflows, and how many of them went to their end.
+        seconds: since the recording began.
+    """
+
+    planned: int = 0
+    known: int = 0
+    recorded: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    unanswered: Unanswered = field(default_factory=Unanswered)
+    changed: int = 0
+    runs: int = 0
+    complete_runs: int = 0
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the recording began."""
+        return time.monotonic() - self.begun
+
+    @property
+    def failed(self) -> int:
+        """Number of calls that got no answer that could be recorded."""
+        return self.unanswered.counts.total()
+
+
+Progress = Callable[[Summary], None]
+
+
+class Recorder:
+    """Records what a plan asks of an API into a store.
+
+    Args:
+        api: the API.
+        tools: its tools, as they are recorded (see :func:`marked_tools`).
+        store: where answers go, declared for these tools.
+        patience: how hard the API is asked.
+        progress: is told after each call.
+    """
+
+    def __init__(
+        self, api: Api, tools: ToolSet, store: RecordStore, patience: Patience, progress: Progress | None = None
+    ) -> None:
+        self.summary = Summary()
+        self._api = api
+        self._tools = tools
+        self._store = store
+        self._patience = patience
+        self._progress = progress
+        self._limiter = limiter_of(patience.rate)
+        self._pending: dict[bytes, Record] = {}
+        self._under_way: dict[bytes, asyncio.Future[None]] = {}
+        self._extractions: Mapping[str, Any] = {}
+
+    async def carry_out(self, plan: Plan) -> Frontier:
+        """Makes all calls of a plan that are not in the store; returns what was planned.
+
+        Raises:
+            PlanError, WorkflowError: the plan or its workflows do not fit the API.
+            RecordingError: the API is gone. What was answered is kept.
+            SnapshotWriteError: the store cannot be written.
+        """
+        frontier = Frontier(plan, self._tools)
+        workflows = plan_workflows(plan, self._tools)
+        self._extractions = compile_extractions(plan.extract)
+        async with self._workers() as work:
+            while calls := frontier.next_round(self._store.find):
+                self.summary.planned += len(calls)
+                await work(self._missing(calls))
+            if workflows and plan.workflows and plan.workflows.runs:
+                literals = plan.workflows.literals
+                pools = {kind: frontier.values(source, self._store.find) for kind, source in literals.items()}
+                await work(draw_runs(plan, workflows, pools, self._tools))
+        return frontier
+
+    def _missing(self, calls: Sequence[CanonicalCall]) -> Iterator[CanonicalCall]:
+        """The calls that are not in the store, looked up late: others may be recording into it."""
+        for start in range(0, len(calls), CHUNK):
+            part = calls[start : start + CHUNK]
+            held = self._store.held([call.key for call in part])
+            self.summary.known += len(held)
+            yield from (call for call in part if call.key not in held)
+
+    @asynccontextmanager
+    async def _workers(self) -> AsyncIterator[Callable[[Iterable[CanonicalCall | Run]], Any]]:
+        """Tasks that make calls as long as the block lasts; gives a function that hands them jobs and waits."""
+        queue: asyncio.Queue[CanonicalCall | Run] = asyncio.Queue(2 * self._patience.sessions)
+
+        async def work(jobs: Iterable[CanonicalCall | Run]) -> None:
+            for job in jobs:
+                await queue.put(job)
+            await queue.join()
+            self._flush()
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._serve(queue)) for _ in range(self._patience.sessions)]
+                tasks.append(group.create_task(self._flush_regularly()))
+                yield work
+                for task in tasks:
+                    task.cancel()
+        except BaseExceptionGroup as errors:
+            raise _first_error(errors) from None
+        finally:
+            self._flush()
+
+    async def _serve(self, queue: "asyncio.Queue[CanonicalCall | Run]") -> None:
+        asker = Asker(self._api, self._patience, self._limiter, self.summary.unanswered)
+        try:
+            while True:
+                job = await queue.get()
+                if isinstance(job, Run):
+                    await self._run(job, asker)
+                else:
+                    await self._record(job, asker)
+                queue.task_done()
+        finally:
+            await asker.close()
+
+    async def _flush_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            self._flush()
+
+    async def _record(self, call: CanonicalCall, asker: Asker) -> Record | None:
+        """Asks a call and keeps the answer; where another task is asking the same, waits for its answer."""
+        if call.key in self._under_way:
+            await self._under_way[call.key]
+            return self._held(call)
+        self._under_way[call.key] = asyncio.get_running_loop().create_future()
+        try:
+            record = await self._ask(call, asker)
+            if record is not None:
+                self._keep([record])
+            return record
+        finally:
+            self._under_way.pop(call.key).set_result(None)
+
+    async def _ask(self, call: CanonicalCall, asker: Asker) -> Record | None:
+        plain = Call(call.tool, call.arguments)
+        if self._tools[call.tool].read_only:
+            answer = await asker.ask(plain)
+        else:  # what it changes must not be seen by other calls
+            answer = await asker.in_fresh_session(call.tool, lambda ask: ask(plain))
+        if answer is None:
+            self._tell()
+            return None
+        return self._as_record(call, answer)
+
+    def _as_record(self, call: CanonicalCall, answer: Answer) -> Record:
+        body = answer.body
+        if call.tool in self._extractions:
+            body = extract(self._extractions[call.tool], body)
+        return make_record(
+            self._tools, call, answer.status, body, latency=answer.latency, recorded_at=answer.recorded_at
+        )
+
+    async def _run(self, run: Run, asker: Asker) -> None:
+        self.summary.runs += 1
+        if not run.stateful:
+            records = await self._chain(run, lambda call: self._look_up_or_record(call, asker))
+        elif (known := await self._known_chain(run)) is not None:
+            records = known
+        else:
+            records = await self._chain_in_fresh_session(run, asker)
+        self.summary.complete_runs += len(records) == len(run.workflow.order)
+
+    async def _chain(self, run: Run, answer: Callable[[CanonicalCall], Awaitable[Record | None]]) -> list[Record]:
+        """Makes the calls of a run as far as it goes."""
+        bodies: dict[str, Any] = {}
+        state, records = b"", []
+        for step in run.workflow.order:
+            call = run.call(step, bodies, state, self._tools)
+            record = await answer(call) if call is not None else None
+            if call is None or record is None:
+                break
+            records.append(record)
+            bodies[step.id] = record.response.body
+            state = state_after(call, record.response, call.tool not in self._tools.state_changing)
+            if not record.response.success:
+                break
+        return records
+
+    async def _known_chain(self, run: Run) -> list[Record] | None:
+        """The records of a run that was recorded before, ``None`` if a call of it was not."""
+        missed = False
+
+        async def look_up(call: CanonicalCall) -> Record | None:
+            nonlocal missed
+            record = self._held(call)
+            missed = record is None
+            return record
+
+        records = await self._chain(run, look_up)
+        if missed:
+            return None
+        self.summary.planned += len(records)
+        self.summary.known += len(records)
+        return records
+
+    async def _chain_in_fresh_session(self, run: Run, asker: Asker) -> list[Record]:
+        """Makes all calls of a run in a session of its own; they are kept together, or none of them."""
+
+        async def work(ask: Ask) -> list[Record]:
+            async def record(call: CanonicalCall) -> Record | None:
+                made = self._as_record(call, await ask(Call(call.tool, call.arguments)))
+                held = self._held(call)
+                if held is not None and _said(held) != _said(made):
+                    self.summary.changed += 1
+                    return None  # it has led into another state than the recorded one
+                return held or made
+
+            return await self._chain(run, record)
+
+        records = await asker.in_fresh_session(run.workflow.order[-1].tool, work) or []
+        self.summary.planned += len(records)
+        fresh = [record for record in records if record.key not in self._pending and not self._store.held([record.key])]
+        self.summary.known += len(records) - len(fresh)
+        self._keep(fresh)
+        return records
+
+    async def _look_up_or_record(self, call: CanonicalCall, asker: Asker) -> Record | None:
+        self.summary.planned += 1
+        record = self._held(call)
+        if record is None:
+            return await self._record(call, asker)
+        self.summary.known += 1
+        return record
+
+    def _held(self, call: CanonicalCall) -> Record | None:
+        return self._pending.get(call.key) or self._store.find([call.key]).get(call.key)
+
+    def _keep(self, records: Sequence[Record]) -> None:
+        """Keeps records; those kept together reach the store together or not at all."""
+        for record in records:
+            self.summary.recorded += 1
+            self.summary.statuses[record.response.status] += 1
+            self._pending.setdefault(record.key, record)
+        self._tell()
+
+    def _flush(self) -> None:
+        if self._pending:
+            self._store.add(list(self._pending.values()))
+            self._pending = {}
+
+    def _tell(self) -> None:
+        if self._progress:
+            self._progress(self.summary)
+
+
+def _said(record: Record) -> tuple[int, bytes]:
+    return record.response.status, record.response.raw
+
+
+def _first_error(errors: BaseException) -> BaseException:
+    """What went wrong, out of a group of tasks that were stopped for it."""
+    while isinstance(errors, BaseExceptionGroup):
+        errors = errors.exceptions[0]
+    return errors
+
+
+def marked_tools(tools: ToolSet, plan: Plan) -> ToolSet:
+    """The tools of an API as a plan marks them: read-only or state-changing.
+
+    Raises:
+        PlanError: the plan does not fit the tools.
+    """
+    plan.check_tools(tools)
+    return ToolSet(
+        replace(
+            tool, read_only=(tool.read_only or tool.name in plan.read_only) and tool.name not in plan.state_changing
+        )
+        for tool in tools.values()
+    )

@@ -1,0 +1,34 @@
+"""Files that appear whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from toolorch_env.core.errors import SnapshotWriteError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path``, which takes its place when the block ends without an error.
+
+    Raises:
+        SnapshotWriteError: the folder is missing or read-only, the path is a folder, or the disk is full.
+    """
+    if path.is_dir():
+        raise SnapshotWriteError(f"{path} cannot be written: there is a folder of that name")
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
+    except OSError as error:
+        raise SnapshotWriteError(f"{path} cannot be written: {error.strerror}") from None
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise SnapshotWriteError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""A file that one process at a time may write: the lock goes away with the process, however it ends."""
+
+import contextlib
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from toolorch_env.core.errors import SnapshotWriteError
+
+
+class WritingLock:
+    """The right to write a file, held in a file beside it.
+
+    Args:
+        path: the file that is to be written.
+
+    Raises:
+        SnapshotWriteError: another one writes it, or its folder cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.parent.is_dir():  # it would be made
+            raise SnapshotWriteError(f"{path} cannot be written: there is no folder {path.parent}")
+        self._file = path.with_name(f"{path.name}.lock")
+        self._lock = FileLock(self._file, timeout=0, thread_local=False)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            if not self._file.exists():
+                raise SnapshotWriteError(f"{path} cannot be written: nothing can be made in its folder") from None
+            raise SnapshotWriteError(
+                f"{path} is being written by {self._holder()}: wait until it is done,"
+                " or record into another file and merge the two"
+            ) from None
+        except OSError as error:
+            raise SnapshotWriteError(f"{path} cannot be written: {error.strerror or error}") from None
+        self._leave_name()
+
+    def _leave_name(self) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the name is only for messages
+            self._file.write_text(str(os.getpid()))
+
+    def _holder(self) -> str:
+        try:
+            process = int(self._file.read_text())
+        except (OSError, ValueError):
+            return "another process"
+        return "this process itself" if process == os.getpid() else f"process {process}"
+
+    def release(self) -> None:
+        """Gives the right back."""
+        self._file.unlink(missing_ok=True)  # while it is held: nobody can hold a file that is gone
+        self._lock.release()
