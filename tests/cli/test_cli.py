@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
-from command_line import Command, told_in_one_line
+from command_line import Command, Outcome, told_in_one_line
 from fresh_command import run_command
 
 import toolorch_env

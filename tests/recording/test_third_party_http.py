@@ -5,14 +5,23 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import pytest
+import yaml
 
+import toolorch_env  # noqa: F401  registers the environments
 from toolorch_env.core.calls import Call
-from toolorch_env.core.errors import UnansweredError
+from toolorch_env.evaluation.runner import evaluate
+from toolorch_env.policies.oracle import OraclePolicy
 from toolorch_env.recording.api import Answer
 from toolorch_env.recording.http import HttpApi, open_http_api
+from toolorch_env.recording.plan import parse_plan
+from toolorch_env.recording.record import record
+from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.verify import verify_snapshot
 
 pytestmark = pytest.mark.long
 
@@ -99,7 +108,56 @@ def test_a_call_that_it_refuses_is_an_answer(api: HttpApi) -> None:
     assert "no_such_variable" in str(answer.body)
 
 
-def test_what_it_says_in_html_is_no_answer(api: HttpApi) -> None:
-    with pytest.raises(UnansweredError, match="status 404") as caught:
-        ask(api, Call("getParameter", {"parameterID": "no_such_parameter"}))
-    assert caught.value.kind == "not JSON"
+def test_an_error_page_is_an_answer(api: HttpApi) -> None:
+    [answer] = ask(api, Call("getParameter", {"parameterID": "no_such_parameter"}))
+    assert answer.status == 404
+    assert "Not Found" in answer.body["text"]
+
+
+WORKFLOWS: dict[str, Any] = {
+    "domain": "taxes",
+    "kinds": {"kind": "kind of thing"},
+    "workflows": [{
+        "name": "first_parameter_and_its_unit",
+        "literals": {"entity": "kind"},
+        "steps": [
+            {"id": "all", "tool": "getVariables"},
+            {"id": "one", "tool": "getVariable", "arguments": {"variableID": {"query": "entity"}}},
+            {"id": "entities", "tool": "getEntities", "after": ["one"]},
+        ],
+        "phrasings": ["List all variables, tell about {entity}, and then which entities there are."],
+    }],
+}  # fmt: skip
+
+
+def test_it_is_recorded_and_played(url: str, api: HttpApi, tmp_path: Path) -> None:
+    """From its own examples and answers, without a plan; then with one, for tasks."""
+    done = record(api, tmp_path / "proposed.sqlite")
+    assert verify_snapshot(tmp_path / "proposed.sqlite").ok
+    assert {"getVariables", "getParameters", "getEntities", "spec"} <= tools_of(tmp_path / "proposed.sqlite")
+    assert {"getVariable", "getParameter", "calculate"} <= done.unreached.keys()
+    (tmp_path / "workflows.yaml").write_text(yaml.safe_dump(WORKFLOWS))
+    names = {"from": "getVariables", "select": "keys(@)"}
+    requests = [
+        {"tool": "getVariables"},
+        {"tool": "getEntities"},
+        {"tool": "getParameters"},
+        {"tool": "getVariable", "arguments": {"variableID": names}, "refusals": 5},
+        {"tool": "getParameter", "arguments": {"parameterID": {"from": "getParameters", "select": "keys(@)"}}},
+        {"tool": "calculate", "arguments": {"persons": {"value": situation(2000)["persons"]},
+                                            "households": {"value": situation(2000)["households"]}}},
+    ]  # fmt: skip
+    path = tmp_path / "planned.sqlite"
+    plan = parse_plan({"requests": requests, "workflows": {"file": "workflows.yaml"}}, folder=tmp_path)
+    done = record(api, path, plan)
+    assert done.summary.failed == 0
+    assert verify_snapshot(path).ok
+    for env_id in ("ToolOrch-v0", "ToolOrchText-v0"):
+        env = gym.make(env_id, snapshot=path, constraints={"distractor_tools": 2})
+        metrics = evaluate(env, OraclePolicy(env_id), tasks=30, seed=0)
+        assert (metrics.success_rate, metrics.clean_success_rate, metrics.mean_return) == (1.0, 1.0, 1.0)
+
+
+def tools_of(path: Path) -> set[str]:
+    """The tools of which a snapshot holds responses."""
+    return {record.tool for record in Snapshot(path).records()}

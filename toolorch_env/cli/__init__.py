@@ -24,7 +24,8 @@ def main() -> None:
         with showing_warnings():
             app()
     except ToolOrchError as error:
-        error_console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        told = " ".join(line.strip() for line in str(error).splitlines())
+        error_console.print(f"[bold red]error:[/] {escape(told)}", soft_wrap=True, highlight=False)
         raise SystemExit(2) from None
 
 

@@ -1,6 +1,7 @@
 """An HTTP API, to be recorded."""
 
 import asyncio
+import contextlib
 import re
 import ssl
 import time
@@ -142,6 +143,8 @@ class HttpSession:
     async def ask(self, call: Call) -> Answer:
         """The answer to a call: any JSON with a status of 2xx or 4xx. A response without a body is null.
 
+        The text of an error that is not JSON is the body ``{"text": ...}``.
+
         Raises:
             UnansweredError: there is no such operation (``unsendable``), or no answer that can be recorded: a status of
                 408, 425 or 429 (``busy``), of 5xx (``server fault``), a redirect elsewhere or no JSON (``not JSON``),
@@ -171,6 +174,9 @@ class HttpSession:
         try:
             return self._api.redactor.body(orjson.loads(data) if data else None)
         except (orjson.JSONDecodeError, RecursionError) as error:
+            if 400 <= status < 500:  # many an API refuses in JSON, and has its framework's page for what is not there
+                with contextlib.suppress(UnicodeDecodeError):
+                    return {"text": self._api.redactor.text(data.decode())}
             raise UnansweredError("not JSON", f"the response is not JSON (status {status}): {error}") from None
 
     def _unanswered(self, kind: str, name: str, message: str, retry_after: float | None = None) -> UnansweredError:
