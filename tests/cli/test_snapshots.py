@@ -133,9 +133,9 @@ def test_merge(toolorch: Command, folder: Path) -> None:
     assert "Leman" in conflict.err
     assert not Path("no.sqlite").exists()
     for wins, depth in (("first", 310), ("last", 309)):
-        done = toolorch("snapshot", "merge", first, third, "--out", f"{wins}.sqlite", "--on-conflict", wins)
+        done = toolorch("snapshot", "merge", first, third, "--out", f"{wins}_wins.sqlite", "--on-conflict", wins)
         assert done.code == 0
-        said = {record.arguments: record.response.body for record in Snapshot(f"{wins}.sqlite").records()}
+        said = {record.arguments: record.response.body for record in Snapshot(f"{wins}_wins.sqlite").records()}
         assert said[b'{"lake":"Leman"}'] == {"depth": depth}
 
 

@@ -141,6 +141,7 @@ def test_a_call_that_cannot_be_sent_is_no_failure_of_the_api(shop: Shop, address
     plan = parse_plan({"requests": [{"tool": "get_item", "arguments": {"item_id": {"values": ["I1", ".."]}}}]})
     done = record(api_at(address), tmp_path / "s.sqlite", plan, patience=QUICK)
     assert done.summary.unanswered.counts == {"unsendable": 1}
+    assert done.summary.failed == 0
     assert (done.responses, shop.log) == (1, ["/items/I1"])
 
 

@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
-import gymnasium as gym
 import pytest
 import yaml
+from playing import assert_oracle_succeeds
 
-import toolorch_env  # noqa: F401  registers the environments
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import PlanError
 from toolorch_env.core.responses import Source
-from toolorch_env.evaluation.runner import evaluate
-from toolorch_env.policies.oracle import OraclePolicy
 from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.plan import Plan, parse_plan
 from toolorch_env.recording.python import open_python, read_only
@@ -119,10 +116,7 @@ def test_sessions_are_recorded_and_played(plan: Plan, tmp_path: Path) -> None:
     soup, listed = Call("order", {"dish": "soup", "table": 3}), Call("open_orders", {})
     assert ask(replay, listed, soup, listed) == [Source.RECORDED] * 3
     assert ask(replay, soup, soup, listed)[1:] == [Source.UNRECORDED_STATE] * 1 + [Source.RECORDED]
-    for env_id in ("ToolOrch-v0", "ToolOrchText-v0"):
-        env = gym.make(env_id, snapshot=path, constraints={"distractor_tools": 0})
-        metrics = evaluate(env, OraclePolicy(env_id), tasks=40, seed=0)
-        assert (metrics.success_rate, metrics.clean_success_rate, metrics.mean_return) == (1.0, 1.0, 1.0)
+    assert_oracle_succeeds(path)
 
 
 def test_every_session_has_an_object_of_its_own(plan: Plan, tmp_path: Path) -> None:

@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import pytest
 import yaml
+from playing import assert_oracle_succeeds
 
-import toolorch_env  # noqa: F401  registers the environments
 from toolorch_env.core.calls import Call
-from toolorch_env.evaluation.runner import evaluate
-from toolorch_env.policies.oracle import OraclePolicy
 from toolorch_env.recording.api import Answer
 from toolorch_env.recording.http import HttpApi, open_http_api
 from toolorch_env.recording.plan import parse_plan
@@ -152,10 +149,7 @@ def test_it_is_recorded_and_played(url: str, api: HttpApi, tmp_path: Path) -> No
     done = record(api, path, plan)
     assert done.summary.failed == 0
     assert verify_snapshot(path).ok
-    for env_id in ("ToolOrch-v0", "ToolOrchText-v0"):
-        env = gym.make(env_id, snapshot=path, constraints={"distractor_tools": 2})
-        metrics = evaluate(env, OraclePolicy(env_id), tasks=30, seed=0)
-        assert (metrics.success_rate, metrics.clean_success_rate, metrics.mean_return) == (1.0, 1.0, 1.0)
+    assert_oracle_succeeds(path)
 
 
 def tools_of(path: Path) -> set[str]:

@@ -7,16 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import pytest
 import yaml
 from mcp_servers import GIT, TIME, npm_server
+from playing import assert_oracle_succeeds
 
-import toolorch_env  # noqa: F401  registers the environments
-from toolorch_env.core.errors import ConstraintError
-from toolorch_env.evaluation.runner import evaluate
-from toolorch_env.generation.constraints import SPLITS
-from toolorch_env.policies.oracle import OraclePolicy
 from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.mcp import open_mcp
 from toolorch_env.recording.plan import parse_plan
@@ -36,21 +31,6 @@ def recorded(folder: Path, plan: dict[str, Any], workflows: dict[str, Any], **se
     path = folder / "recorded.sqlite"
     api = asyncio.run(open_mcp(**server))
     return path, record(api, path, parse_plan(plan, folder=folder), patience=Patience(sessions=2))
-
-
-def assert_oracle_succeeds(path: Path, tasks: int = 20) -> None:
-    """On tasks of every split that has any, in both environments."""
-    played = 0
-    for split in SPLITS:
-        for env_id in ("ToolOrch-v0", "ToolOrchText-v0"):
-            env = gym.make(env_id, snapshot=path, constraints={"split": split, "distractor_tools": 3})
-            try:
-                metrics = evaluate(env, OraclePolicy(env_id), tasks=tasks, seed=0)
-            except ConstraintError:
-                continue
-            assert (metrics.success_rate, metrics.clean_success_rate, metrics.mean_return) == (1.0, 1.0, 1.0)
-            played += metrics.tasks
-    assert played >= 2 * tasks
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from json_values import json_objects
 from recordings import TOOLS, contents, random_records, record, records
 
 from toolorch_env.core.errors import SnapshotCorruptError, SnapshotError, SnapshotFormatError
@@ -31,7 +32,7 @@ def written(found: list[Record], *, compress: bool = False, **options: Any) -> b
 
 
 @settings(max_examples=30)
-@given(random_records(), st.booleans(), st.none() | st.dictionaries(st.text(max_size=3), st.integers()))
+@given(random_records(), st.booleans(), st.none() | json_objects)
 def test_everything_comes_back(found: list[Record], compress: bool, workflows: Any) -> None:
     data = written(found, compress=compress, workflows=workflows)
     with read_json_lines(io.BytesIO(data), "f") as store:

@@ -29,7 +29,6 @@ from toolorch_env.store.records import Record
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.transfer import copy, diff, merge, open_source
 from toolorch_env.store.verify import verify_snapshot
-from toolorch_env.store.writer import SnapshotWriter
 
 KINDS = ("snapshot", "recording", "lines", "compressed lines", "server")
 

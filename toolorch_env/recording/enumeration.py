@@ -11,8 +11,11 @@ from toolorch_env.recording.references import look_up
 SMALL_RANGE = 12
 """Whole numbers between bounds are counted off if there are no more than these."""
 
-_DEEPEST = 8
+_DEEPEST = 3
 _WIDEST = 100
+
+Followed = tuple[str, ...]
+"""The references on the way to a schema: one that holds itself is not followed into itself."""
 
 
 def schema_values(parameter: Parameter, root: Mapping[str, Any], limit: int) -> list[Any]:
@@ -26,7 +29,7 @@ def schema_values(parameter: Parameter, root: Mapping[str, Any], limit: int) -> 
         limit: no more values than these, the first ones.
     """
     found: dict[bytes, Any] = {}
-    for value in islice(_values(parameter.schema, root, _DEEPEST), _WIDEST * limit):
+    for value in islice(_values(parameter.schema, root, ()), _WIDEST * limit):
         try:
             value = parameter.read(value)
             written = canonical_json(value)
@@ -39,11 +42,12 @@ def schema_values(parameter: Parameter, root: Mapping[str, Any], limit: int) -> 
     return list(found.values())
 
 
-def _values(schema: Any, root: Mapping[str, Any], depth: int) -> Iterator[Any]:
-    if not isinstance(schema, Mapping) or not depth:
+def _values(schema: Any, root: Mapping[str, Any], followed: Followed) -> Iterator[Any]:
+    if not isinstance(schema, Mapping):
         return
-    if "$ref" in schema:
-        yield from _values(look_up(root, schema["$ref"], "parameters"), root, depth - 1)
+    reference = schema.get("$ref")
+    if reference is not None and reference not in followed and len(followed) < _DEEPEST:
+        yield from _values(look_up(root, reference, "parameters"), root, (*followed, reference))
     for name in ("examples", "enum"):
         if isinstance(schema.get(name), (list, tuple)):
             yield from schema[name]
@@ -52,11 +56,11 @@ def _values(schema: Any, root: Mapping[str, Any], depth: int) -> Iterator[Any]:
             yield schema[name]
     for name in ("anyOf", "oneOf", "allOf"):
         for option in schema.get(name, ()):
-            yield from _values(option, root, depth - 1)
-    yield from _typed_values(schema, root, depth)
+            yield from _values(option, root, followed)
+    yield from _typed_values(schema, root, followed)
 
 
-def _typed_values(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Iterator[Any]:
+def _typed_values(schema: Mapping[str, Any], root: Mapping[str, Any], followed: Followed) -> Iterator[Any]:
     kinds = schema.get("type")
     for kind in kinds if isinstance(kinds, list) else [kinds]:
         if kind == "boolean":
@@ -64,9 +68,9 @@ def _typed_values(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int
         elif kind == "integer":
             yield from _small_range(schema)
         elif kind == "array":
-            yield from _lists(schema, root, depth)
+            yield from _lists(schema, root, followed)
         elif kind == "object":
-            yield from _objects(schema, root, depth)
+            yield from _objects(schema, root, followed)
 
 
 def _small_range(schema: Mapping[str, Any]) -> Iterator[int]:
@@ -79,8 +83,8 @@ def _small_range(schema: Mapping[str, Any]) -> Iterator[int]:
         yield from range(int(low), int(high) + 1)
 
 
-def _lists(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Iterator[list[Any]]:
-    items = list(islice(_values(schema.get("items"), root, depth - 1), _WIDEST))
+def _lists(schema: Mapping[str, Any], root: Mapping[str, Any], followed: Followed) -> Iterator[list[Any]]:
+    items = list(islice(_values(schema.get("items"), root, followed), _WIDEST))
     least = max(1, schema.get("minItems", 1))
     if least == 1:
         yield from ([item] for item in items)
@@ -88,9 +92,9 @@ def _lists(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> It
         yield items[:least]
 
 
-def _objects(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Iterator[dict[str, Any]]:
+def _objects(schema: Mapping[str, Any], root: Mapping[str, Any], followed: Followed) -> Iterator[dict[str, Any]]:
     properties = schema.get("properties", {})
-    fields = {name: list(islice(_values(inner, root, depth - 1), _WIDEST)) for name, inner in properties.items()}
+    fields = {name: list(islice(_values(inner, root, followed), _WIDEST)) for name, inner in properties.items()}
     required = list(schema.get("required", ()))
     if not any(fields.values()) or not all(fields.get(name) for name in required):
         return

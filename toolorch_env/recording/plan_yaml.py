@@ -32,6 +32,15 @@ _Writer.add_representer(
 )
 
 
+def _text(writer: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    # PyYAML loses unusual line breaks where it does not escape them
+    style = None if text.replace("\n", " ").isprintable() else '"'
+    return writer.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Writer.add_representer(str, _text)
+
+
 def plan_to_yaml(plan: Plan) -> str:
     """The plan as YAML, in short forms and without defaults; :func:`parse_plan` makes the same plan of it.
 
@@ -53,7 +62,7 @@ def _written(name: str, value: Any) -> Any:
 
 
 def _request(request: Request) -> dict[str, Any]:
-    arguments = {name: _source(source) for name, source in request.arguments.items()}
+    arguments = {name: _argument(source) for name, source in request.arguments.items()}
     written = _set_fields(request, arguments=arguments, for_each=_for_each(request.for_each))
     return _Flow(written) if written.keys() <= {"tool", "refusals", "sample"} else written
 
@@ -62,10 +71,16 @@ def _for_each(each: ForEach | None) -> dict[str, Any] | None:
     return None if each is None else _Flow({"from": each.source, **_set_fields(each, source=None)})
 
 
-def _source(source: ValueSource) -> Any:
+def _argument(source: ValueSource) -> Any:
+    """A source as it stands in a request, where a scalar stands for itself."""
+    if isinstance(source, Constant) and isinstance(source.value, (str, int, float, bool, date)):
+        return source.value
+    return _source(source)
+
+
+def _source(source: ValueSource) -> dict[str, Any]:
     if isinstance(source, Constant):
-        short = isinstance(source.value, (str, int, float, bool, date))
-        return source.value if short else _Flow(value=source.value)
+        return _Flow(value=source.value)
     if isinstance(source, ListedValues):
         return _Flow(values=source.values if isinstance(source.values, str) else list(source.values))
     if isinstance(source, RangeValues):

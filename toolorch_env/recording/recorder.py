@@ -55,8 +55,8 @@ class Summary:
 
     @property
     def failed(self) -> int:
-        """Number of calls that got no answer that could be recorded."""
-        return self.unanswered.counts.total()
+        """Number of calls that were sent and got no answer that could be recorded."""
+        return self.unanswered.counts.total() - self.unanswered.counts["unsendable"]
 
 
 Progress = Callable[[Summary], None]

@@ -84,7 +84,7 @@ class SnapshotReplay:
         Raises:
             MissError: nothing was recorded for a valid call and the miss policy is ``raise``.
         """
-        response = self.look_up(call)
+        response = self.snapshot.look_up(call)
         if response is not None:
             return response
         problems = list(islice(self.tools.signature(call.tool).problems(call.arguments), 5))
