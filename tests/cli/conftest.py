@@ -10,7 +10,7 @@ from command_line import Command, Outcome
 
 sys.path.append(str(Path(__file__).parents[1] / "recording"))  # the servers that are recorded there
 
-from mcp_servers import notes_url  # noqa: F401
+from mcp_servers import notes_url, repository  # noqa: F401
 from shop_server import Shop
 
 from toolorch_env import cli

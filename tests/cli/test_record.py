@@ -1,14 +1,18 @@
 """The commands that record, against real servers."""
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import postgres
 import pytest
 import yaml
 from command_line import Command, files_in, told_in_one_line
@@ -18,7 +22,9 @@ from fresh_python import ROOT
 from mcp_servers import NOTES
 from shop_server import CALLS, ITEMS, PLAN, SHELVES, Shop
 
+from toolorch_env.cli import recording_display
 from toolorch_env.recording.plan import load_plan
+from toolorch_env.store.records import Record
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.verify import verify_snapshot
 
@@ -29,6 +35,10 @@ ALL = 1 + SHELVES + SHELVES * ITEMS + 7
 def write_plan(folder: Path, plan: object = PLAN) -> str:
     (folder / "plan.yaml").write_text(yaml.safe_dump(plan))
     return "plan.yaml"
+
+
+def said(record: Record) -> tuple[bytes, int, bytes]:
+    return record.key, record.response.status, record.response.raw
 
 
 # ---------------------------------------------------------------------------------------------------------- openapi
@@ -173,7 +183,7 @@ def test_interrupted_it_tells_what_is_kept_and_goes_on_later(shop: Shop, shop_ur
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert "responses are kept in " in err
+    assert "responses kept in " in err
     assert "Run the same command again to go on" in err
     assert "toolorch snapshot copy" in err
     assert "Traceback" not in err
@@ -193,7 +203,7 @@ def test_an_api_that_goes_away_leaves_what_it_answered(
     command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder))
     done = toolorch(*command, "--attempts", "1", "--timeout", "0.2")
     assert done.code == 2
-    assert "responses are kept in " in done.err
+    assert "responses kept in " in done.err
     assert "error: " in done.err
     assert "did not answer 16 calls in a row" in done.err
     assert (folder / "shop.sqlite.recording").exists()
@@ -201,12 +211,74 @@ def test_an_api_that_goes_away_leaves_what_it_answered(
     assert toolorch(*command).code == 0
 
 
+def test_without_a_terminal_a_line_now_and_then_tells_how_far_it_is(
+    toolorch: Command, shop_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_display, "LINE_SECONDS", 0.02)
+    done = toolorch(
+        "record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder)
+    )  # fmt: skip
+    assert done.code == 0
+    assert re.search(rf"^\d+ of {CALLS} calls, [\d.,]+ responses/s, about \d+ s left$", done.err, re.MULTILINE)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_on_a_terminal_a_bar_tells_how_far_it_is(shop_url: str, folder: Path) -> None:
+    terminal, end = os.openpty()
+    command = ["record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "toolorch_env.cli", *command, "--rate", "200"],
+        stdout=subprocess.DEVNULL, stderr=end, env=dict(os.environ, PYTHONPATH=str(ROOT), TERM="xterm", COLUMNS="120"),
+    ) as process:  # fmt: skip
+        os.close(end)
+        shown = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while part := os.read(terminal, 4096):
+                shown += part
+    os.close(terminal)
+    assert process.returncode == 0
+    assert re.search(rf"\d+/{CALLS}\b".encode(), shown)
+    assert b"responses/s" in shown
+
+
+# --------------------------------------------------------------------------------------------------------- database
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[str]:
+    """URL of an empty PostgreSQL database."""
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.running_server() as server:
+        yield server.new_database()
+
+
+def test_into_a_shared_database(toolorch: Command, shop: Shop, shop_url: str, folder: Path, database: str) -> None:
+    record = ("record", "openapi", f"{shop_url}/openapi.json", "--plan", write_plan(folder))
+    assert toolorch(*record, "--out", database, "--dry-run").code == 0
+    assert toolorch("snapshot", "info", database).code == 2  # nothing was made
+    done = toolorch(*record, "--out", database)
+    assert (done.code, done.err) == (0, "")
+    assert f"responses {CALLS}" in done.words
+    assert f"responses {CALLS}" in toolorch("snapshot", "info", database).words
+    asked = len(shop.log)
+    assert f"of these recorded now 0 recorded before {CALLS}" in toolorch(*record, "--out", database).words
+    assert len(shop.log) == asked
+    assert toolorch(*record, "--out", "shop.sqlite").code == 0
+    toolorch("snapshot", "copy", database, "copy.sqlite")
+    assert [said(record) for record in Snapshot("copy.sqlite").records()] == [
+        said(record) for record in Snapshot("shop.sqlite").records()
+    ]
+
+
 # -------------------------------------------------------------------------------------------------------------- mcp
 
 
 def test_an_mcp_server_is_recorded(toolorch: Command, folder: Path) -> None:
     plan = {"requests": [{"tool": "read", "arguments": {"title": {"values": ["a", "b"]}}}, {"tool": "count"}]}
-    done = toolorch("record", "mcp", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), "--", *NOTES)
+    done = toolorch(
+        "record", "mcp", "--sessions", "2", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), "--", *NOTES
+    )
     assert (done.code, done.err) == (0, "")
     assert "status 200 1" in done.words
     assert "status 400 2" in done.words
@@ -214,7 +286,7 @@ def test_an_mcp_server_is_recorded(toolorch: Command, folder: Path) -> None:
 
 
 def test_tools_that_change_state_are_not_asked_without_a_plan(toolorch: Command, folder: Path) -> None:
-    done = toolorch("record", "mcp", "--out", "notes.sqlite", "--", *NOTES)
+    done = toolorch("record", "mcp", "--sessions", "2", "--out", "notes.sqlite", "--", *NOTES)
     assert done.code == 0
     assert {record.tool for record in Snapshot("notes.sqlite").records()} == {"count"}
     assert "it changes the state of the API" in done.words
@@ -225,18 +297,19 @@ def test_variables_reach_an_mcp_server_and_secrets_do_not_leave_it(
 ) -> None:
     monkeypatch.setenv("MINE", "hunter22")
     plan = {
-        "requests": [{"tool": "variable", "arguments": {"name": {"values": ["PLAIN", "NOTES_KEY"]}}}],
+        "requests": [{"tool": "variable", "arguments": {"name": {"values": ["PLAIN", "NOTES_KEY", "OTHER_API_KEY"]}}}],
         "read_only": ["variable"],
     }
-    given = ("--env", "PLAIN=to be seen", "--credential", "NOTES_KEY=MINE")
+    given = ("--env", "PLAIN=to be seen", "--env", "OTHER_API_KEY=hunter33", "--credential", "NOTES_KEY=MINE")
     done = toolorch(
-        "record", "mcp", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), *given, "--", *NOTES
+        "record", "mcp", "--sessions", "2", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), *given, "--", *NOTES
     )  # fmt: skip
     assert done.code == 0
-    said = {record.arguments: record.response.raw for record in Snapshot("notes.sqlite").records()}
-    assert b"to be seen" in said[b'{"name":"PLAIN"}']
-    assert b"[redacted]" in said[b'{"name":"NOTES_KEY"}']
-    assert b"hunter22" not in b"".join(said.values())
+    bodies = {record.arguments: record.response.raw for record in Snapshot("notes.sqlite").records()}
+    assert b"to be seen" in bodies[b'{"name":"PLAIN"}']
+    assert b"[redacted]" in bodies[b'{"name":"NOTES_KEY"}']
+    assert b"[redacted]" in bodies[b'{"name":"OTHER_API_KEY"}']
+    assert b"hunter" not in b"".join(bodies.values())
 
 
 def test_each_session_has_a_folder_of_its_own(toolorch: Command, folder: Path) -> None:
@@ -248,13 +321,13 @@ def test_each_session_has_a_folder_of_its_own(toolorch: Command, folder: Path) -
     }
     within = "import os, runpy, sys; os.chdir(os.environ['PLACE']); runpy.run_path(sys.argv[1], run_name='__main__')"
     done = toolorch(
-        "record", "mcp", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), "--env", "PLACE={session}",
+        "record", "mcp", "--sessions", "2", "--out", "notes.sqlite", "--plan", write_plan(folder, plan), "--env", "PLACE={session}",
         "--", sys.executable, "-c", within, NOTES[1],
     )  # fmt: skip
     assert done.code == 0
-    said = {record.tool: record.response.body for record in Snapshot("notes.sqlite").records()}
-    assert said["entries"] == {"result": []}
-    assert not Path(said["variable"]["result"]).exists()
+    bodies = {record.tool: record.response.body for record in Snapshot("notes.sqlite").records()}
+    assert bodies["entries"] == {"result": []}
+    assert not Path(bodies["variable"]["result"]).exists()
 
 
 def test_an_mcp_server_over_http(toolorch: Command, notes_url: str, folder: Path) -> None:
@@ -276,6 +349,7 @@ def test_python_in_the_current_folder_is_recorded(folder: Path) -> None:
     )
     done = run_command("record", "python", "planets", "--out", "planets.sqlite", folder=folder)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "Python planets, 1 tool\n" in done.stdout
     bodies = {record.arguments: record.response.body for record in Snapshot(folder / "planets.sqlite").records()}
     assert bodies == {b'{"planet":"Earth"}': {"moons": 1}, b'{"planet":"Mars"}': {"moons": 2}}
 
@@ -292,11 +366,11 @@ def test_headers_and_credentials_come_from_the_environment_and_are_not_recorded(
 
     monkeypatch.setenv("MEMBER", "member-4711")
     monkeypatch.setenv("KEY", "key-0815")
-    command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--header", "X-Member: $MEMBER")
-    done = toolorch(*command, "--credential", "api_key=KEY")
+    command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite")
+    done = toolorch(*command, "--header", "X-Member: $MEMBER", "--credential", "api_key=KEY")
     assert done.code == 0
-    said = [record.response.body for record in Snapshot("shop.sqlite").records() if record.tool == "visits"]
-    assert said == [{"said": "[redacted] came with [redacted]", "currency": "$"}]
+    bodies = [record.response.body for record in Snapshot("shop.sqlite").records() if record.tool == "visits"]
+    assert bodies == [{"said": "[redacted] came with [redacted]", "currency": "$"}]
     exported = toolorch("snapshot", "export", "shop.sqlite", "shop.jsonl")
     everything = done.out + done.err + exported.out + Path("shop.jsonl").read_text()
     assert "4711" not in everything
@@ -341,9 +415,16 @@ BAD_USE = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def other_shop_url() -> Iterator[str]:
+    """Where a shop is served to all tests of bad use."""
+    with Shop().serve() as url:
+        yield url
+
+
 @pytest.mark.parametrize("what", BAD_USE)
 def test_bad_use_is_told_in_one_line_and_leaves_nothing(
-    toolorch: Command, shop_url: str, folder: Path, what: str
+    toolorch: Command, other_shop_url: str, folder: Path, what: str
 ) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -353,10 +434,10 @@ def test_bad_use_is_told_in_one_line_and_leaves_nothing(
         (folder / "tool.yaml").write_text("requests: [{tool: get_items}]\n")
         before = {path: path.read_bytes() for path in folder.iterdir()}
         arguments, word = BAD_USE[what]
-        done = toolorch("record", *(text.format(shop=shop_url, dead=dead) for text in arguments))
+        done = toolorch("record", *(text.format(shop=other_shop_url, dead=dead) for text in arguments))
     assert done.code == 2
     assert told_in_one_line(done.err), done.err
-    assert word.format(shop=shop_url, dead=dead) in done.err
+    assert word.format(shop=other_shop_url, dead=dead) in done.err
     assert "secret" not in done.err
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 

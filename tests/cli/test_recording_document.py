@@ -10,7 +10,7 @@ import typer
 import yaml
 from command_line import Command, files_in
 from fresh_python import ROOT
-from mcp_servers import TIME
+from mcp_servers import GIT, TIME
 
 from toolorch_env.cli import app
 from toolorch_env.recording.plan import ForEach, Plan, Request, load_plan, parse_plan
@@ -82,7 +82,7 @@ def test_the_quick_start_in_python(toolorch: Command, folder: Path, monkeypatch:
     (folder / "notebook.py").write_text(next(text for text in blocks("python") if "class Notebook" in text))
     command = next(command for command in COMMANDS if "notebook:Notebook" in command)
     assert toolorch(*shlex.split(command)).code == 0
-    assert {record.tool for record in Snapshot("notebook.sqlite").records()} == {"list_notes", "read"}
+    assert {record.tool for record in Snapshot("notebook.sqlite").records()} == {"list_notes", "read_note"}
 
 
 def test_the_stateful_plan(toolorch: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_the_stateful_plan(toolorch: Command, folder: Path, monkeypatch: pytest.
     assert done.code == 0
     assert "runs of workflows 3 of 3 complete" in done.words
     assert "not reached" not in done.out
-    states = {record.state for record in Snapshot("notebook.sqlite").records() if record.tool == "read"}
+    states = {record.state for record in Snapshot("notebook.sqlite").records() if record.tool == "read_note"}
     assert len(states) == 3
     assert b"" not in states
 
@@ -106,3 +106,15 @@ def test_the_plan_that_marks_the_tools_of_an_mcp_server(toolorch: Command, folde
     assert done.code == 0
     assert load_plan("plan.yaml").read_only == {"get_current_time", "convert_time"}
     assert "changes the state" not in done.words
+
+
+def test_the_plan_that_reads_texts(
+    toolorch: Command, repository: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mcp_server_git")
+    monkeypatch.chdir(repository)
+    (folder / "plan.yaml").write_text(next(text for text in PLANS if "extract:" in text))
+    command = ("record", "mcp", "--sessions", "1", "--plan", f"{folder}/plan.yaml", "--out", f"{folder}/git.sqlite")
+    assert toolorch(*command, "--", *GIT).code == 0
+    calls = [record.tool for record in Snapshot(folder / "git.sqlite").records()]
+    assert sorted(calls) == ["git_log", "git_show", "git_show"]

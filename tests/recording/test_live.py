@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 import httpx
 import numpy as np
+import postgres
 import pytest
 import yaml
 from envs.driving import NUMERIC, TEXT, reference_actions
@@ -33,6 +34,7 @@ from toolorch_env.recording.record import record
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.transfer import merge
 
 QUICK = Patience(sessions=4, attempts=2, first_pause=0.01, longest_pause=0.1, give_up_after=3)
 WORKFLOWS: dict[str, Any] = {
@@ -358,6 +360,34 @@ def test_what_environments_are_made_with_is_copied_but_this_is_shared(live: Live
     assert env.spec is not None
     assert env.spec.kwargs["live"] is live
     assert copy.deepcopy(live) is live
+
+
+def test_merged_into_the_snapshot_they_are_recorded_answers(live: LiveApi, tmp_path: Path, shop: LiveShop) -> None:
+    play_beyond(TEXT, live)
+    ask(live, "get_item", item_id="I90")
+    live.close()
+    merged = merge([live.snapshot, live.store], tmp_path / "more.sqlite")
+    assert merged == len(live.snapshot) + 4
+    env: Any = gym.make(NUMERIC, snapshot=tmp_path / "more.sqlite").unwrapped
+    env.reset(options={"task": BEYOND})
+    for action in reference_actions(env):
+        env.step(action)
+    assert (env.episode.total, {step.response.source for step in env.episode.steps}) == (1.0, {Source.RECORDED})
+    assert set(shop.asked.values()) == {1}
+
+
+@pytest.mark.long
+def test_several_processes_keep_their_answers_in_a_database(snapshot: Path, address: str, shop: LiveShop) -> None:
+    reason = postgres.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    with postgres.running_server() as server, LiveApi(api_at(address), snapshot, server.new_database()) as live:
+        play_beyond(TEXT, live)
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            assert pool.map(in_process, [pickle.dumps(live)] * 4, chunksize=1) == [["live"] * 3] * 4
+        with RecordStore(live.store, create=False) as store:
+            assert len(store) == 3
+    assert list(shop.asked.values()) == [1, 1, 1]
 
 
 def test_values_are_extracted_from_texts_as_in_the_recording(live: LiveApi, snapshot: Path, address: str) -> None:

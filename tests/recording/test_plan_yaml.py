@@ -81,6 +81,11 @@ def test_what_is_written_reads_back(document: dict[str, Any]) -> None:
     assert same_types(read.model_dump(), plan.model_dump())
 
 
+def test_unusual_line_breaks_are_kept() -> None:
+    plan = Plan(name="a\x85b\u2028c", description="two\nlines")
+    assert parse_plan(yaml.safe_load(plan_to_yaml(plan))) == plan
+
+
 def test_an_empty_plan_is_an_empty_mapping() -> None:
     assert yaml.safe_load(plan_to_yaml(Plan())) == {}
 

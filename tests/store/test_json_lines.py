@@ -16,7 +16,7 @@ from toolorch_env.core.errors import SnapshotCorruptError, SnapshotError, Snapsh
 from toolorch_env.store.compiled import Link
 from toolorch_env.store.json_lines import read_json_lines, write_json_lines
 from toolorch_env.store.record_store import RecordStore
-from toolorch_env.store.records import Record
+from toolorch_env.store.records import Record, in_batches
 
 LINKS = (Link("value", "any", "a.b"), Link("value", "other", "c"))
 
@@ -128,7 +128,7 @@ def test_a_call_that_is_there_twice_is_told() -> None:
 @pytest.mark.parametrize("compress", [False, True])
 def test_every_cut_is_told(compress: bool) -> None:
     data = written(records(0, 10), compress=compress)
-    for end in range(0, len(data) - 1, 7):
+    for end in range(0, len(data) - 1, len(data) // 40):
         with pytest.raises(SnapshotError):
             read_json_lines(io.BytesIO(data[:end]), "lines of mine")
 
@@ -137,3 +137,11 @@ def test_lines_without_a_number_of_responses_may_be_taken_out() -> None:
     lines = changed_line(1, lambda line: line.pop("responses")).split(b"\n")
     with read_json_lines(io.BytesIO(b"\n".join([*lines[:3], *lines[5:]])), "lines of mine") as store:
         assert len(store) == 8
+
+
+def test_large_bodies_are_taken_a_few_at_a_time() -> None:
+    large = [record(number, "x" * 9_000_000) for number in range(5)]
+    assert [len(batch) for batch in in_batches(large)] == [2, 2, 1]
+    assert [len(batch) for batch in in_batches(records(0, 4001))] == [2000, 2000, 1]
+    with read_json_lines(io.BytesIO(written(large, compress=True)), "f") as store:
+        assert [len(one.response.raw) for one in store.records()] == [9_000_002] * 5

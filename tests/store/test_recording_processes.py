@@ -86,6 +86,7 @@ def test_a_file_has_one_writer_at_a_time(tmp_path: Path) -> None:
     assert "new 7" in other.communicate()[0]
 
 
+@pytest.mark.long
 def test_processes_record_into_one_database_together(server: postgres.Server, tmp_path: Path) -> None:
     url = server.new_database()
     ranges = [(0, 1200), (400, 1600), (800, 2000), (0, 2000), (1500, 2100)]

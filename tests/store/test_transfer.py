@@ -189,7 +189,7 @@ def test_merged_is_all_that_any_source_holds(tmp_path: Path, server: postgres.Se
     assert verify_snapshot(tmp_path / "s.sqlite").ok
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(random_records(), random_records(), random_records())
 def test_merging_is_adding(
     tmp_path_factory: pytest.TempPathFactory, first: list[Record], second: list[Record], third: list[Record]
@@ -256,7 +256,7 @@ def test_differences_are_counted_by_tool_and_shown(tmp_path: Path) -> None:
         assert (back.only_left, back.only_right, back.changed) == (found.only_right, found.only_left, found.changed)
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(random_records(), random_records(), st.booleans())
 def test_there_is_a_difference_where_the_content_hashes_differ(
     tmp_path_factory: pytest.TempPathFactory, first: list[Record], second: list[Record], alike: bool

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from toolorch_env.core.errors import ConfigurationError
 
-console = Console()
+console = Console(emoji=False)
 """For what was asked for."""
 
-error_console = Console(stderr=True)
+error_console = Console(stderr=True, emoji=False)
 """For progress, warnings and errors."""
 
 
@@ -52,6 +52,11 @@ def progress_bar(name: str, total: int) -> Iterator[Callable[[], None]]:
 def facts_table() -> Table:
     """An empty table of names and values."""
     return Table("what", "value", show_header=False)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things in words."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def megabytes(path: Path) -> str:

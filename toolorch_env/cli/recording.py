@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from toolorch_env.cli.display import check_writable, console, error_console, write_text
+from toolorch_env.cli.display import check_writable, console, counted, error_console, write_text
 from toolorch_env.cli.recording_display import (
     show_forecast,
     show_kept,
@@ -22,6 +22,7 @@ from toolorch_env.cli.recording_options import (
     read_credentials,
     read_environment,
     read_headers,
+    secrets_of_environment,
     with_recording_options,
 )
 from toolorch_env.cli.snapshots import JSON_LINES
@@ -121,7 +122,8 @@ def record_mcp(
         from toolorch_env.recording.mcp import open_mcp
         from toolorch_env.recording.redaction import Redactor, secrets_of_headers, secrets_of_url
 
-        secrets = {*secret.values(), *secrets_of_headers(headers), *(secrets_of_url(url) if url else ())}
+        secrets = secrets_of_headers(headers) | secrets_of_environment(environment, plan.credentials)
+        secrets |= {*secret.values(), *(secrets_of_url(url) if url else ())}
         return await open_mcp(
             command,
             url,
@@ -182,8 +184,7 @@ def run_recording(open_api: OpenApi, options: RecordingOptions) -> None:
     _save_plan(recording.plan, options.save_plan)
     if not options.quiet:
         show_recording(recording, options.out)
-    failed = recording.summary.failed - recording.summary.unanswered.counts["unsendable"]
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(1 if recording.summary.failed else 0)
 
 
 async def _record(open_api: OpenApi, plan: "Plan", options: RecordingOptions) -> "Recording":
@@ -193,7 +194,7 @@ async def _record(open_api: OpenApi, plan: "Plan", options: RecordingOptions) ->
     patience = Patience(sessions=options.sessions, rate=options.rate, attempts=options.attempts)
     api = await open_api(plan)
     if not options.quiet:
-        console.print(f"{escape(api.source)}: {len(api.tools)} tools", soft_wrap=True, highlight=False)
+        console.print(f"{escape(api.source)}, {counted(len(api.tools), 'tool')}", soft_wrap=True, highlight=False)
     with showing_progress(options.quiet) as progress:
         return await record_async(api, options.out, plan, patience=patience, progress=progress)
 

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from toolorch_env.cli.display import console, error_console, facts_table, megabytes, place_name
+from toolorch_env.cli.display import console, counted, error_console, facts_table, megabytes, place_name
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import SnapshotError
 
@@ -28,24 +28,35 @@ def showing_progress(quiet: bool) -> Iterator[Callable[["Summary"], None]]:
     if quiet:
         yield lambda summary: None
     elif not error_console.is_terminal:
-        yield _at_most_every(LINE_SECONDS, _show_line)
+        yield _NowAndThen(LINE_SECONDS, _show_line)
     else:
         columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
         with Progress(*columns, console=error_console, transient=True) as progress:
             bar = progress.add_task("recording", total=None, rate="")
-            yield _at_most_every(REFRESH_SECONDS, lambda summary: _update(progress, bar, summary))
+            tell = _NowAndThen(REFRESH_SECONDS, lambda summary: _update(progress, bar, summary))
+            yield tell
+            tell.finish()
 
 
-def _at_most_every(seconds: float, show: Callable[["Summary"], None]) -> Callable[["Summary"], None]:
-    shown = time.monotonic()
+class _NowAndThen:
+    """Shows a summary at most every so many seconds; telling it is cheap."""
 
-    def tell(summary: "Summary") -> None:
-        nonlocal shown
-        if time.monotonic() - shown >= seconds:
-            show(summary)
-            shown = time.monotonic()
+    def __init__(self, seconds: float, show: Callable[["Summary"], None]) -> None:
+        self._seconds = seconds
+        self._show = show
+        self._shown = time.monotonic()
+        self._summary: Summary | None = None
 
-    return tell
+    def __call__(self, summary: "Summary") -> None:
+        self._summary = summary
+        if time.monotonic() - self._shown >= self._seconds:
+            self._show(summary)
+            self._shown = time.monotonic()
+
+    def finish(self) -> None:
+        """Shows how it ended."""
+        if self._summary is not None:
+            self._show(self._summary)
 
 
 def _update(progress: Progress, bar: TaskID, summary: "Summary") -> None:
@@ -61,7 +72,7 @@ def _show_line(summary: "Summary") -> None:
 
 
 def _done(summary: "Summary") -> int:
-    return summary.known + summary.recorded + summary.failed
+    return summary.known + summary.recorded + summary.unanswered.counts.total()
 
 
 def _rate_in_words(summary: "Summary") -> str:
@@ -90,7 +101,7 @@ def show_recording(recording: "Recording", target: str) -> None:
     console.print(escape(place_name(target)), soft_wrap=True)
     console.print(table)
     show_unreached(recording.unreached)
-    if any(kind != "unsendable" for kind in summary.unanswered.counts):
+    if summary.failed:
         console.print("Run the same command again to ask what was not answered.")
 
 
@@ -98,9 +109,12 @@ def show_unreached(unreached: Mapping[str, str]) -> None:
     """Shows of which tools no call is planned, and why."""
     if not unreached:
         return
-    table = Table("tool not reached", "why")
+    tools: dict[str, list[str]] = {}
     for tool, why in unreached.items():
-        table.add_row(tool, escape(why))
+        tools.setdefault(why, []).append(tool)
+    table = Table("not reached", "why")
+    for why, names in tools.items():
+        table.add_row(", ".join(names), escape(why))
     console.print(table)
 
 
@@ -137,5 +151,5 @@ def show_kept(target: str) -> None:
     if not count:
         return
     other = "" if is_url(target) else f", or `toolorch snapshot copy {where} FILE` to make a snapshot of what is there"
-    kept = f"{count:,} responses are kept in {store.name}. Run the same command again to go on{other}."
+    kept = f"{counted(count, 'response')} kept in {store.name}. Run the same command again to go on{other}."
     error_console.print(escape(kept), soft_wrap=True, highlight=False)

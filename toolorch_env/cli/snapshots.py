@@ -12,6 +12,7 @@ from rich.table import Table
 from toolorch_env.cli.display import (
     check_writable,
     console,
+    counted,
     error_console,
     facts_table,
     megabytes,
@@ -172,7 +173,7 @@ def _place(where: str) -> str | BinaryIO:
 
 
 def _tell_written(count: int, target: str) -> None:
-    console.print(f"{escape(place_name(target))}: {count:,} responses", soft_wrap=True, highlight=False)
+    console.print(f"{escape(place_name(target))}: {counted(count, 'response')}", soft_wrap=True, highlight=False)
 
 
 def _name_of(source: "Source") -> str:
@@ -209,7 +210,7 @@ def _workflows_in_words(source: "Source") -> str:
 
 
 def _tools_table(tools: ToolSet) -> Table:
-    table = Table("tool", "parameters (* required)", "description", title=f"{len(tools)} tools")
+    table = Table("tool", "parameters (* required)", "description", title=counted(len(tools), "tool"))
     for tool in tools.values():
         names = [f"{name}*" if name in tool.required else name for name in tool.properties]
         changes = "" if tool.read_only else "[yellow]changes state[/] "

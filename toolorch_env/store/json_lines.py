@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, BinaryIO
 
 import orjson
@@ -21,10 +20,9 @@ from toolorch_env.core.tools import Tool
 from toolorch_env.store.compiled import Link
 from toolorch_env.store.format import FORMAT_VERSION
 from toolorch_env.store.record_store import RecordStore
-from toolorch_env.store.records import Record, make_record
+from toolorch_env.store.records import Record, in_batches, make_record
 from toolorch_env.store.sources import Source, provenance
 
-_BATCH = 2000
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _LEVEL = 9
 
@@ -133,7 +131,7 @@ def read_json_lines(file: BinaryIO, name: str) -> RecordStore:
         lines = _numbered_lines(file, name)
         head = _declare(store, lines, name)
         records = (_read_record(line, store.tools, f"{name}, line {number}") for number, line in lines)
-        while batch := list(islice(records, _BATCH)):
+        for batch in in_batches(records):
             first = len(store) + 2
             if store.add(batch) != len(batch):
                 raise SnapshotCorruptError(f"{name}, lines {first} to {first + len(batch) - 1}: a call is there twice")

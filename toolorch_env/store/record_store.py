@@ -38,12 +38,12 @@ from toolorch_env.store.databases import (
 from toolorch_env.store.declaring import check_same, declared_blobs, put, update_tools
 from toolorch_env.store.keys import join_key, split_key
 from toolorch_env.store.locks import WritingLock
-from toolorch_env.store.records import COLUMNS, Record, as_row, from_row
+from toolorch_env.store.records import COLUMNS, Record, as_row, from_row, in_batches
 from toolorch_env.store.sources import Source, provenance
 from toolorch_env.store.tool_rows import TOOL_COLUMNS, tool_row, tools_from_rows
 
-_CHUNK = 500
-_BATCH = 2000
+_KEYS_AT_ONCE = 500
+_ROWS_AT_ONCE = 200
 _COLUMNS = [schema.responses.c[name] for name in COLUMNS]
 
 
@@ -254,13 +254,12 @@ class RecordStore:
             SnapshotError: the source cannot be read; the store is as it was.
         """
         count = 0
-        remaining = source.records()
         with self._writing() as connection:
             take_turn(connection)
             for table in (schema.responses, schema.tools, schema.meta, schema.blobs):
                 connection.execute(delete(table))
             self._declare(connection, source.tools, provenance(source), declared_blobs(source.workflows, links))
-            while batch := list(islice(remaining, _BATCH)):
+            for batch in in_batches(source.records()):
                 count += connection.execute(_insert_new(connection), self._rows(batch)).rowcount
         return count
 
@@ -288,7 +287,7 @@ class RecordStore:
         wanted = dict(split_key(key) for key in keys)
         remaining = iter(wanted)
         with self._reading() as connection:
-            while chunk := list(islice(remaining, _CHUNK)):
+            while chunk := list(islice(remaining, _KEYS_AT_ONCE)):
                 query = select(*columns).where(schema.responses.c.id.in_(chunk))
                 yield from (row for row in connection.execute(query) if wanted[row[0]] == row[1])
 
@@ -303,7 +302,7 @@ class RecordStore:
             query = query.where(schema.responses.c.tool_id == self._tool_ids.get(tool, -1))
         names = {number: name for name, number in self._tool_ids.items()}
         with self._reading() as connection:
-            for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+            for row in connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(query):
                 try:
                     yield from_row(row, names, self._unpacker)
                 except SnapshotCorruptError as error:

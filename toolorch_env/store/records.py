@@ -1,6 +1,6 @@
 """Recorded calls, as all parts of the store hand them on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from struct import error as StructError  # noqa: N812  a class
 from typing import Any
@@ -66,6 +66,24 @@ def make_record(
     response = Response(status, raw, Source.RECORDED, latency=latency, recorded_at=recorded_at, row=row)
     response.digest = body_digest(response)
     return Record(canonical.key, canonical.tool, arguments, canonical.state, response)
+
+
+BATCH_RECORDS = 2000
+BATCH_BYTES = 16 * 1024 * 1024
+
+
+def in_batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Records in lists that are worth the while of a database, and fit into memory however large the bodies are."""
+    batch: list[Record] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record.response.raw)
+        if len(batch) == BATCH_RECORDS or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 COLUMNS = ("id", "key_rest", "tool_id", "state", "status", "digest", "latency_us", "recorded_at", "content")

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 
 import orjson
@@ -22,12 +21,10 @@ from toolorch_env.store.files import replacing
 from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE
 from toolorch_env.store.hashing import ContentHash
 from toolorch_env.store.keys import split_key
-from toolorch_env.store.records import Record, as_row
+from toolorch_env.store.records import Record, as_row, in_batches
 from toolorch_env.store.sources import Source, provenance
 from toolorch_env.store.tool_rows import tool_row
 from toolorch_env.store.workflows import parse_workflows
-
-_BATCH = 2000
 
 
 def seal(source: Source, path: str | Path, *, links: Iterable[Link] = (), learn_misses: bool = False) -> None:
@@ -124,8 +121,7 @@ class _Rows:
 
     def through(self, records: Iterable[Record]) -> Iterator[Record]:
         """Hands records on, in the order of rows, and writes them."""
-        remaining = iter(records)
-        while batch := list(islice(remaining, _BATCH)):
+        for batch in in_batches(records):
             self._write(batch)
             yield from batch
 

@@ -4,7 +4,6 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -20,7 +19,7 @@ from toolorch_env.store.files import replacing
 from toolorch_env.store.format import RECORDING_APPLICATION_ID
 from toolorch_env.store.json_lines import read_json_lines, write_json_lines
 from toolorch_env.store.record_store import RecordStore
-from toolorch_env.store.records import Record
+from toolorch_env.store.records import Record, in_batches
 from toolorch_env.store.sealing import all_links, write_snapshot
 from toolorch_env.store.sources import PROVENANCE, Source
 
@@ -28,7 +27,6 @@ Place = Where | BinaryIO
 """A bundled snapshot, a file, the URL of a database, or an open file of JSON lines."""
 
 OnConflict = Literal["error", "first", "last"]
-_BATCH = 2000
 _log = logging.getLogger(__name__)
 
 
@@ -162,8 +160,7 @@ def merge(
             workflows=_merged_workflows(opened),
             links={link for source in opened for link in set(source.links) or all_links(source)},
         )
-        records = _merged_records(opened, on_conflict)
-        while batch := list(islice(records, _BATCH)):
+        for batch in in_batches(_merged_records(opened, on_conflict)):
             merged.add(batch)
         return copy(merged, target, overwrite=overwrite)
 

@@ -12,10 +12,8 @@ from toolorch_env.core.tools import Tool
 from toolorch_env.store.compiled import Link, compile_records
 from toolorch_env.store.files import replacing
 from toolorch_env.store.record_store import RecordStore
-from toolorch_env.store.records import Record, make_record
+from toolorch_env.store.records import BATCH_BYTES, BATCH_RECORDS, Record, make_record
 from toolorch_env.store.sealing import write_snapshot
-
-_BATCH = 2000
 
 
 class SnapshotWriter:
@@ -56,6 +54,7 @@ class SnapshotWriter:
         self._links = tuple(links)
         self._keys: set[bytes] = set()
         self._batch: list[Record] = []
+        self._batch_bytes = 0
         with ExitStack() as stack:
             self._store = stack.enter_context(RecordStore(None))
             self._store.declare(
@@ -109,10 +108,11 @@ class SnapshotWriter:
             return False
         self._keys.add(record.key)
         self._batch.append(record)
-        if len(self._batch) >= _BATCH:
+        self._batch_bytes += len(record.response.raw)
+        if len(self._batch) >= BATCH_RECORDS or self._batch_bytes > BATCH_BYTES:
             self._flush()
         return True
 
     def _flush(self) -> None:
         self._store.add(self._batch)
-        self._batch = []
+        self._batch, self._batch_bytes = [], 0
