@@ -29,7 +29,7 @@ PINNED = {
 }
 
 
-def key(tool: str, **arguments: Any) -> bytes:
+def key(tool: str, /, **arguments: Any) -> bytes:
     return TOOLSET.canonical(Call(tool, arguments)).key
 
 

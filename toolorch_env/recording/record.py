@@ -19,6 +19,7 @@ from toolorch_env.recording.plan import Plan
 from toolorch_env.recording.proposal import propose, unreached
 from toolorch_env.recording.recorder import Progress, Recorder, Summary, marked_tools
 from toolorch_env.recording.runs import plan_workflows
+from toolorch_env.store.databases import is_url
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.records import Record
 from toolorch_env.store.sealing import seal
@@ -85,7 +86,7 @@ def record(
     Args:
         api: the API.
         target: path of the snapshot, or URL of a database.
-        plan: which calls to make; without one, a plan is proposed from the tools and from what they answer.
+        plan: which calls to make; if it asks for none, calls are proposed from the tools and from what they answer.
         patience: how hard the API is asked.
         progress: is told after each call.
 
@@ -107,11 +108,12 @@ async def record_async(
     progress: Progress | None = None,
 ) -> Recording:
     """The same as :func:`record`, within an event loop."""
-    tools = marked_tools(api.tools, plan or Plan())
+    plan = plan or Plan()
+    tools = marked_tools(api.tools, plan)
     with _open_store(target) as store:
-        _declare(store, api, tools, plan or Plan(), target)
+        _declare(store, api, tools, plan, target)
         recorder = Recorder(api, tools, store, patience or Patience(), progress)
-        done = await (_by_proposals(recorder, tools, store) if plan is None else _by_plan(recorder, plan))
+        done = await _carry_out(recorder, tools, store, plan)
         responses = len(store)
         if not responses:
             examples = "; ".join(recorder.summary.unanswered.examples.values()) or "no calls were planned"
@@ -161,26 +163,29 @@ def _waits(sources: set[str], open_tools: set[str], plan: Plan) -> bool:
     return bool(reached & open_tools)
 
 
-async def _by_plan(recorder: Recorder, plan: Plan) -> Plan:
-    await recorder.carry_out(plan)
-    return plan
+def first_plan(tools: ToolSet, plan: Plan) -> Plan:
+    """The plan itself; one that asks for nothing gets the requests that are proposed before anything is known."""
+    if plan.requests or (plan.workflows and plan.workflows.runs):
+        return plan
+    return plan.model_copy(update={"requests": propose(tools, seed=plan.seed).requests})
 
 
-async def _by_proposals(recorder: Recorder, tools: ToolSet, store: RecordStore) -> Plan:
-    """Proposes and records in turn; goes by the answers to proposed calls alone, whatever else the store holds."""
-    plan = propose(tools)
+async def _carry_out(recorder: Recorder, tools: ToolSet, store: RecordStore, given: Plan) -> Plan:
+    """Records by a plan, or proposes and records in turn; returns the plan that was carried out.
+
+    Proposals go by the answers to proposed calls alone, whatever else the store holds.
+    """
+    plan = first_plan(tools, given)
     for _ in range(MAX_PROPOSALS):
         frontier = await recorder.carry_out(plan)
-        further = propose(tools, store.find(list(frontier.planned())).values())
-        if further == plan:
+        if plan is given:
             break
-        plan = further
+        answered = store.find(list(frontier.planned())).values()
+        requests = propose(tools, answered, former=plan, seed=plan.seed).requests
+        if requests == plan.requests:
+            break
+        plan = plan.model_copy(update={"requests": requests})
     return plan
-
-
-def is_url(target: str | os.PathLike[str]) -> bool:
-    """Whether a target is the URL of a database rather than a path."""
-    return "://" in str(target)
 
 
 def working_file(target: str | os.PathLike[str]) -> Path:

@@ -67,6 +67,13 @@ class Redactor:
         self._numbers = self._pattern is not None and any(re.search(r"[0-9]{2}", secret) for secret in known)
         self.is_credential_name = lru_cache(maxsize=4096)(self._is_credential_name)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "is_credential_name"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.is_credential_name = lru_cache(maxsize=4096)(self._is_credential_name)
+
     def _is_credential_name(self, name: str) -> bool:
         """Whether a parameter or a field of this name holds a credential."""
         return _plain_name(name) in self._names

@@ -161,7 +161,8 @@ class _Values:
     def __call__(self, value: Any) -> int:
         if value is None:
             return ABSENT
-        key = canonical_json(value)
+        # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
+        key = bytes(memoryview(canonical_json(value)))
         found = self._ids.setdefault(key, len(self.values))
         if found == len(self.values):
             self.values.append(orjson.loads(key))
