@@ -163,8 +163,8 @@ def get_city(connection: Database, city_id: p.CityId) -> Body:
 def get_country(connection: Database, country_code: p.CountryCode) -> Body:
     """Get a country by its code.
 
-    Gives its name, capital, continent, currency, area in square kilometres, population, `languages`, and the
-    codes of its neighbours by land (`neighbours`).
+    Gives its name, capital, continent, the currency that it has today, area in square kilometres, population,
+    `languages`, and the codes of its neighbours by land (`neighbours`).
     """
     found = rows(connection, "SELECT * FROM countries WHERE country_code = ?", country_code)
     if not found:

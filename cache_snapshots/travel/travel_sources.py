@@ -19,6 +19,8 @@ Row = dict[str, str | None]
 
 _MISSING = frozenset({"", "NA", "N/A"})
 _EMPTY = frozenset({""})
+_MISPLACED = frozenset({"LHL"})
+"""Airports whose position in the data is wrong: Lachin lies in the west of Azerbaijan, here it is beside Baku."""
 
 
 def package_folder(package: str) -> Path:
@@ -65,10 +67,10 @@ def weather() -> Iterator[Row]:
 
 
 def airports() -> Iterator[Row]:
-    """Airports of the world that have an IATA code."""
+    """Airports of the world that have an IATA code, without those that the data has in the wrong place."""
     # Here NA is no missing value but Namibia.
     every = _csv_file(package_folder("airportsdata") / "airports.csv", _EMPTY)
-    return (row for row in every if row["iata"])
+    return (row for row in every if row["iata"] and row["iata"] not in _MISPLACED)
 
 
 def exchange_rates() -> Iterator[Row]:

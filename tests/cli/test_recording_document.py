@@ -90,7 +90,11 @@ def test_the_stateful_plan(toolorch: Command, folder: Path, monkeypatch: pytest.
     (folder / "notebook.py").write_text(next(text for text in blocks("python") if "class Notebook" in text))
     (folder / "workflows.yaml").write_text(WORKFLOWS[0])
     (folder / "plan.yaml").write_text(next(text for text in PLANS if "runs: 3" in text))
-    done = toolorch("record", "python", "notebook:Notebook", "--out", "notebook.sqlite", "--plan", "plan.yaml")
+    command = ("record", "python", "notebook:Notebook", "--out", "notebook.sqlite", "--plan", "plan.yaml")
+    forecast = toolorch(*command, "--dry-run")
+    assert "Runs of workflows make at most 6 further calls" in forecast.words
+    assert "write_note" not in forecast.words
+    done = toolorch(*command)
     assert done.code == 0
     assert "runs of workflows 3 of 3 complete" in done.words
     assert "not reached" not in done.out

@@ -14,7 +14,8 @@ from small_world import EXTRA_LINKS, workflow_set
 
 from toolorch_env.core.canonical import canonical_json, rounded
 from toolorch_env.core.errors import SnapshotCorruptError, WorkflowError
-from toolorch_env.store.compiled import ABSENT, Compiled, Link, compile_records, same_compiled
+from toolorch_env.store.compiled import Compiled, Link, compile_records, same_compiled
+from toolorch_env.store.interned import ABSENT, InternedValues
 from toolorch_env.store.selection import Selector
 from toolorch_env.store.snapshot import Snapshot
 
@@ -77,8 +78,10 @@ def test_defaults_are_interned(compiled: Compiled) -> None:
 
 @given(st.lists(json_values | st.floats(-5, 5).map(lambda x: round(x, 5)), max_size=20, unique_by=canonical_json))
 def test_rounded_ids_are_the_smallest_of_their_class(values: list[Any]) -> None:
-    compiled = Compiled(values, (), {})
+    compiled = Compiled(InternedValues.of(map(canonical_json, values)), (), {})
     assert compiled.rounded_ids.dtype == np.int32
+    assert sorted(map(canonical_json, values)) == [canonical_json(value) for value in compiled.values]
+    values = list(compiled.values)
     forms = [form(value) for value in values]
     assert compiled.rounded_ids.tolist() == [forms.index(one) for one in forms]
     assert [compiled.rounded_id(value) for value in values] == compiled.rounded_ids.tolist()
@@ -86,7 +89,8 @@ def test_rounded_ids_are_the_smallest_of_their_class(values: list[Any]) -> None:
 
 
 def test_a_fraction_that_rounds_to_a_whole_number_is_equal_to_it() -> None:
-    assert Compiled([2, 2.00001], (), {}).rounded_ids.tolist() == [0, 0]
+    assert InternedValues.of([b"2", b"2.00001"]).rounded_numbers.tolist() == [0, 0]
+    assert InternedValues.of([b"1.99999", b"2"]).rounded_numbers.tolist() == [0, 0]
 
 
 def test_argument_values_are_those_of_the_recorded_successes(compiled: Compiled) -> None:

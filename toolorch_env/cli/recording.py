@@ -200,7 +200,6 @@ async def _record(open_api: OpenApi, plan: "Plan", options: RecordingOptions) ->
 
 
 async def _forecast(open_api: OpenApi, given: "Plan", options: RecordingOptions) -> None:
-    from toolorch_env.recording.proposal import unreached
     from toolorch_env.recording.record import first_plan, forecast
     from toolorch_env.recording.recorder import marked_tools
 
@@ -212,7 +211,7 @@ async def _forecast(open_api: OpenApi, given: "Plan", options: RecordingOptions)
         show_forecast(expected, tools)
         if plan != given:
             console.print("There is no plan: further calls are proposed from what these answer.")
-        show_unreached(unreached(tools, plan))
+        show_unreached(expected.unreached)
 
 
 def read_plan(options: RecordingOptions) -> "Plan":

@@ -137,7 +137,8 @@ def show_forecast(forecast: "Forecast", tools: ToolSet) -> None:
 
 def show_kept(target: str) -> None:
     """Tells what an unfinished recording has kept, and how to go on."""
-    from toolorch_env.recording.record import is_url, working_file
+    from toolorch_env.recording.record import working_file
+    from toolorch_env.store.databases import is_url
     from toolorch_env.store.record_store import RecordStore
 
     where = target if is_url(target) else working_file(target)

@@ -6,7 +6,8 @@ import numpy as np
 
 from toolorch_env.core.canonical import tokens
 from toolorch_env.core.responses import Response
-from toolorch_env.store.compiled import ABSENT, Compiled
+from toolorch_env.store.compiled import Compiled
+from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.selection import Selector
 from toolorch_env.store.snapshot import Snapshot
 

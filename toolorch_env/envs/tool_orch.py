@@ -18,7 +18,7 @@ from toolorch_env.envs.vocabulary import FINISH, LEAVE_OUT, MAX_MENTIONS, RECENT
 from toolorch_env.generation.constraints import TaskConstraints
 from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
 from toolorch_env.rewards.credit import same_value
-from toolorch_env.store.compiled import ABSENT
+from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.replay import LiveAnswers
 from toolorch_env.store.snapshot import Snapshot
 

@@ -102,9 +102,10 @@ class Vocabulary:
 
     def first_mention_positions(self, value: Any) -> np.ndarray:
         """Where the choices of the first mention stand in the mask, for the parameters that take the value, int64."""
-        return self._accepting(canonical_json(value))
+        # as a text, because the bytes that orjson makes hold on to the 4 KB that they were written into
+        return self._accepting(canonical_json(value).decode())
 
-    def _accepting_uncached(self, value: bytes) -> np.ndarray:
+    def _accepting_uncached(self, value: str) -> np.ndarray:
         fitting = [self._fits(name, orjson.loads(value)) for name in range(len(self.parameters))]
         positions: np.ndarray = self.offsets[1:][np.array(fitting, bool)] + 1
         return positions

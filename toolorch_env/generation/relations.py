@@ -8,7 +8,8 @@ import numpy as np
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.core.signatures import Parameter
-from toolorch_env.store.compiled import ABSENT, Compiled, ToolTable
+from toolorch_env.store.compiled import Compiled, ToolTable
+from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.workflows import QueryArgument, Workflow, WorkflowStep
 
 Attribute = tuple[str, ...]

@@ -14,7 +14,8 @@ from toolorch_env.generation.constraints import Split, TaskConstraints
 from toolorch_env.generation.joins import TraceJoin
 from toolorch_env.generation.phrasing import Template
 from toolorch_env.generation.splits import is_held_out, literals_split
-from toolorch_env.store.compiled import ABSENT, Compiled
+from toolorch_env.store.compiled import Compiled
+from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.workflows import QueryArgument, Workflow
 
 _LOGGER = logging.getLogger(__name__)

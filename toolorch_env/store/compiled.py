@@ -5,9 +5,9 @@ values its output expressions select from the response. Joins of workflows and s
 in these tables.
 """
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from io import BytesIO
 from typing import Any
 
@@ -16,14 +16,12 @@ import orjson
 import zstandard
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.core.canonical import canonical_json, rounded, tokens
+from toolorch_env.core.canonical import canonical_json, tokens
 from toolorch_env.core.errors import SnapshotCorruptError, WorkflowError
 from toolorch_env.core.responses import Response
+from toolorch_env.store.interned import ABSENT, InternedValues
 from toolorch_env.store.records import Record
 from toolorch_env.store.selection import Selector
-
-ABSENT = -1
-"""Stands for: no such argument, or nothing selected."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -33,11 +31,6 @@ class Link:
     parameter: str
     tool: str
     select: str
-
-
-def _rounded_json(value: Any) -> str:
-    # decoded, because the bytes that orjson makes hold on to the 4 KB that they were written into
-    return canonical_json(rounded(value)).decode()
 
 
 @dataclass(frozen=True)
@@ -74,31 +67,24 @@ class Compiled:
     """All tables of a snapshot and the values that their ids stand for.
 
     Args:
-        values: interned JSON values; a value's id is its index.
+        values: interned JSON values; a value's id is its number.
         links: the ways in which values can flow, sorted.
         tables: a table for each tool.
     """
 
-    def __init__(self, values: list[Any], links: tuple[Link, ...], tables: dict[str, ToolTable]) -> None:
+    def __init__(self, values: InternedValues, links: tuple[Link, ...], tables: dict[str, ToolTable]) -> None:
         self.values = values
         self.links = links
         self.tables = tables
 
-    @cached_property
+    @property
     def rounded_ids(self) -> np.ndarray:
         """For each value id the smallest id that is equal to it when fractions are rounded; int32."""
-        return np.array([self._id_by_json[_rounded_json(value)] for value in self.values], np.int32)
+        return self.values.rounded_numbers
 
     def rounded_id(self, value: Any) -> int:
         """The smallest id of a value equal to ``value`` when fractions are rounded, :data:`ABSENT` if there is none."""
-        return self._id_by_json.get(_rounded_json(value), ABSENT)
-
-    @cached_property
-    def _id_by_json(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        for index, value in enumerate(self.values):
-            found.setdefault(_rounded_json(value), index)
-        return found
+        return self.values.rounded_number(value)
 
     def argument_values(self, tool: str, parameter: str) -> list[Any]:
         """All values that some recorded success of a tool has for a parameter."""
@@ -112,9 +98,12 @@ class Compiled:
         header = {
             "links": [[link.parameter, link.tool, link.select] for link in self.links],
             "tables": [[name, table.parameters, table.selects] for name, table in tables],
-            "values": self.values,
         }
-        arrays = {"header": np.frombuffer(orjson.dumps(header), np.uint8)}
+        arrays = {
+            name: np.frombuffer(text, np.uint8)
+            for name, text in (("header", orjson.dumps(header)), ("values", self.values.text))
+        }
+        arrays |= {"ends": self.values.ends, "rounded": self.values.rounded_numbers}
         for index, (_, table) in enumerate(tables):
             arrays |= {f"rows{index}": table.rows, f"arguments{index}": table.arguments}
             arrays[f"outputs{index}"] = table.outputs
@@ -146,27 +135,30 @@ class Compiled:
                 )
                 for index, (name, parameters, selects) in enumerate(header["tables"])
             }
-            return cls(header["values"], tuple(Link(*link) for link in header["links"]), tables)
+            values = InternedValues(arrays["values"].tobytes(), arrays["ends"], arrays["rounded"])
+            return cls(values, tuple(Link(*link) for link in header["links"]), tables)
         except Exception as error:  # damaged data makes these libraries fail in a dozen ways
             raise SnapshotCorruptError(f"the compiled form is damaged: {error}") from None
 
 
-class _Values:
-    """Interns values."""
+class _Interner:
+    """Numbers values in the order in which they come."""
 
     def __init__(self) -> None:
-        self.values: list[Any] = []
-        self._ids: dict[bytes, int] = {}
+        self._numbers: dict[bytes, int] = {}
 
     def __call__(self, value: Any) -> int:
         if value is None:
             return ABSENT
         # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
-        key = bytes(memoryview(canonical_json(value)))
-        found = self._ids.setdefault(key, len(self.values))
-        if found == len(self.values):
-            self.values.append(orjson.loads(key))
-        return found
+        return self._numbers.setdefault(bytes(memoryview(canonical_json(value))), len(self._numbers))
+
+    def finish(self) -> tuple[InternedValues, np.ndarray]:
+        """The values, and for each number so far (and for :data:`ABSENT`, the last) the id that it has among them."""
+        ids = np.full(len(self._numbers) + 1, ABSENT, np.int32)
+        for index, written in enumerate(sorted(self._numbers)):
+            ids[self._numbers[written]] = index
+        return InternedValues.of(self._numbers), ids
 
 
 def compile_records(records: Iterable[Record], tools: ToolSet, links: Iterable[Link]) -> Compiled:
@@ -181,7 +173,7 @@ def compile_records(records: Iterable[Record], tools: ToolSet, links: Iterable[L
         WorkflowError: an expression is not valid JMESPath, or a link names an unknown tool.
     """
     links = tuple(sorted(set(links)))
-    intern = _Values()
+    intern = _Interner()
     builders = {name: _TableBuilder(tuple(tools.signature(name).parameters), intern) for name in tools}
     for link in links:
         if link.tool not in builders:
@@ -198,18 +190,19 @@ def compile_records(records: Iterable[Record], tools: ToolSet, links: Iterable[L
             numbers = tuple(states.setdefault(state, len(states)) for state in (record.state, after))
             builders[record.tool].add(response.row, orjson.loads(record.arguments), response, numbers)
     stateful = len(states) > 1
-    return Compiled(intern.values, links, {name: builder.build(stateful) for name, builder in builders.items()})
+    values, ids = intern.finish()
+    return Compiled(values, links, {name: builder.build(ids, stateful) for name, builder in builders.items()})
 
 
 class _TableBuilder:
-    def __init__(self, parameters: tuple[str, ...], intern: _Values) -> None:
+    def __init__(self, parameters: tuple[str, ...], intern: _Interner) -> None:
         self._parameters = parameters
         self._intern = intern
         self._selectors: list[Selector] = []
-        self._rows: list[int] = []
-        self._arguments: list[list[int]] = []
-        self._outputs: list[list[int]] = []
-        self._states: list[tuple[int, ...]] = []
+        self._rows = array("q")
+        self._arguments = array("i")  # those of one row after the other, as all that follows
+        self._outputs = array("i")
+        self._states = array("i")
 
     def add_select(self, select: str) -> None:
         if select not in [selector.select for selector in self._selectors]:
@@ -219,24 +212,26 @@ class _TableBuilder:
         if not arguments.keys() <= set(self._parameters):
             return  # a call with parameters that the tool does not declare is no part of any workflow
         self._rows.append(row)
-        self._arguments.append([self._intern(arguments.get(name)) for name in self._parameters])
-        self._outputs.append([self._output(selector(response.body), response) for selector in self._selectors])
-        self._states.append(states)
+        self._arguments.extend([self._intern(arguments.get(name)) for name in self._parameters])
+        self._outputs.extend([self._output(selector(response.body), response) for selector in self._selectors])
+        self._states.extend(states)
 
     def _output(self, selected: Any, response: Response) -> int:
         """A value that was computed rather than found in the response cannot be seen there, and is no link."""
         return self._intern(selected) if tokens(selected) <= response.tokens else ABSENT
 
-    def build(self, stateful: bool) -> ToolTable:
+    def build(self, ids: np.ndarray, stateful: bool) -> ToolTable:
+        """The table, numbers of values replaced by their ids."""
         count = len(self._rows)
-        order = np.argsort(np.array(self._rows, np.int64))
+        rows = np.array(self._rows, np.int64)
+        order = np.argsort(rows)
         before, after = np.array(self._states, np.int32).reshape(count, 2)[order].T.copy()
         return ToolTable(
-            np.array(self._rows, np.int64)[order],
+            rows[order],
             self._parameters,
-            np.array(self._arguments, np.int32).reshape(count, len(self._parameters))[order],
+            ids[np.array(self._arguments, np.int32)].reshape(count, len(self._parameters))[order],
             tuple(selector.select for selector in self._selectors),
-            np.array(self._outputs, np.int32).reshape(count, len(self._selectors))[order],
+            ids[np.array(self._outputs, np.int32)].reshape(count, len(self._selectors))[order],
             before if stateful else None,
             after if stateful else None,
         )
@@ -246,7 +241,7 @@ def same_compiled(left: Compiled, right: Compiled) -> bool:
     """Whether two compiled forms are equal."""
 
     def parts(compiled: Compiled) -> Iterator[Sequence[Any]]:
-        yield compiled.values
+        yield [compiled.values.text, compiled.values.ends.tobytes(), compiled.rounded_ids.tobytes()]
         yield compiled.links
         for name, table in compiled.tables.items():
             yield (name, table.parameters, table.selects)

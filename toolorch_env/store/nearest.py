@@ -1,7 +1,7 @@
 """The nearest recorded call: what comes closest to a call that was not recorded, and how close that is."""
 
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +11,8 @@ from toolorch_env.core.calls import CanonicalCall, canonical_call
 from toolorch_env.core.canonical import canonical_json, rounded
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.core.signatures import Signature
-from toolorch_env.store.compiled import ABSENT, ToolTable, compile_records
+from toolorch_env.store.compiled import ToolTable, compile_records
+from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.keys import split_key
 from toolorch_env.store.snapshot import Snapshot
 
@@ -102,7 +103,7 @@ class NearestCalls:
 class _ToolIndex:
     """The arguments of one tool's recorded successes, prepared for comparison."""
 
-    def __init__(self, table: ToolTable, values: list[Any], signature: Signature, similarity: Similarity) -> None:
+    def __init__(self, table: ToolTable, values: Sequence[Any], signature: Signature, similarity: Similarity) -> None:
         parameters = signature.parameters
         self._names = table.parameters
         self._values = values
@@ -178,7 +179,7 @@ class _ToolIndex:
 class _Column:
     """The values of one parameter, each spelling once."""
 
-    def __init__(self, ids: np.ndarray, values: list[Any], is_choice: bool, similarity: Similarity) -> None:
+    def __init__(self, ids: np.ndarray, values: Sequence[Any], is_choice: bool, similarity: Similarity) -> None:
         used, places = np.unique(ids, return_inverse=True)
         folded: list[Any] = []
         codes = np.full(len(used), ABSENT, np.int32)
