@@ -14,7 +14,7 @@ pytestmark = pytest.mark.long
 IN_THE_WHEEL = (
     "toolorch_env/__init__.py",
     "toolorch_env/py.typed",
-    "toolorch_env/cli.py",
+    "toolorch_env/cli/__init__.py",
     "toolorch_env/cache_snapshots/travel/travel.sqlite",
     "toolorch_env/cache_snapshots/travel/README.md",
 )

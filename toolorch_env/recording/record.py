@@ -2,8 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.core.errors import RecordingError
+from toolorch_env.core.errors import RecordingError, SnapshotNotFoundError
 from toolorch_env.recording.api import Api
 from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.crawling import Frontier
@@ -54,16 +54,20 @@ class Forecast:
         planned: number of calls that are certain to be made, or have been recorded.
         known: of these, those that have been recorded.
         by_tool: number of calls planned for each tool.
+        known_by_tool: of these, those that have been recorded.
         depends: tools of which further calls depend on responses that are not there yet; with the most of such calls,
             ``None`` where the plan sets no limit.
         run_calls: most calls that runs of workflows make.
+        unreached: for each tool that nothing calls, why.
     """
 
     planned: int
     known: int
     by_tool: Mapping[str, int]
+    known_by_tool: Mapping[str, int]
     depends: Mapping[str, int | None]
     run_calls: int
+    unreached: Mapping[str, str]
 
 
 def record(
@@ -110,7 +114,7 @@ async def record_async(
     """The same as :func:`record`, within an event loop."""
     plan = plan or Plan()
     tools = marked_tools(api.tools, plan)
-    with _open_store(target) as store:
+    with _working_store(target) as store:
         _declare(store, api, tools, plan, target)
         recorder = Recorder(api, tools, store, patience or Patience(), progress)
         done = await _carry_out(recorder, tools, store, plan)
@@ -123,7 +127,7 @@ async def record_async(
             seal(store, Path(target), learn_misses=True)
     if not is_url(target):
         _remove(working_file(target))
-    return Recording(recorder.summary, done, responses, unreached(tools, done))
+    return Recording(recorder.summary, done, responses, _unreached(tools, done))
 
 
 def forecast(tools: ToolSet, plan: Plan, target: str | os.PathLike[str]) -> Forecast:
@@ -148,10 +152,12 @@ def forecast(tools: ToolSet, plan: Plan, target: str | os.PathLike[str]) -> Fore
         planned=len(frontier),
         known=sum(key in held for key in frontier.planned()),
         by_tool={name: count for name in tools if (count := sum(1 for _ in frontier.planned(name)))},
+        known_by_tool={name: sum(key in held for key in frontier.planned(name)) for name in tools},
         depends={
             request.tool: request.sample for request in plan.requests if _waits(request.sources, open_tools, plan)
         },
         run_calls=runs * sum(len(workflow.steps) for workflow in workflows.workflows) if workflows else 0,
+        unreached=_unreached(tools, plan),
     )
 
 
@@ -161,6 +167,13 @@ def _waits(sources: set[str], open_tools: set[str], plan: Plan) -> bool:
     while more := {s for request in plan.requests if request.tool in reached for s in request.sources} - reached:
         reached |= more
     return bool(reached & open_tools)
+
+
+def _unreached(tools: ToolSet, plan: Plan) -> dict[str, str]:
+    """Tools that neither a request nor a run of a workflow calls, and why."""
+    workflows = plan_workflows(plan, tools) if plan.workflows and plan.workflows.runs else None
+    run = {step.tool for workflow in workflows.workflows for step in workflow.steps} if workflows else set()
+    return {name: why for name, why in unreached(tools, plan).items() if name not in run}
 
 
 def first_plan(tools: ToolSet, plan: Plan) -> Plan:
@@ -193,8 +206,27 @@ def working_file(target: str | os.PathLike[str]) -> Path:
     return Path(f"{os.fspath(target)}.recording")
 
 
+@contextmanager
+def _working_store(target: str | os.PathLike[str]) -> Iterator[RecordStore]:
+    """The store that answers go to. One that holds none after an error goes away again."""
+    empty = False
+    try:
+        with _open_store(target) as store:
+            try:
+                yield store
+            finally:
+                empty = not len(store)
+    finally:
+        if empty and not is_url(target):
+            _remove(working_file(target))
+
+
 def _open_store(target: str | os.PathLike[str]) -> RecordStore:
-    return RecordStore(str(target) if is_url(target) else working_file(target))
+    return RecordStore(_where(target))
+
+
+def _where(target: str | os.PathLike[str]) -> str | Path:
+    return str(target) if is_url(target) else working_file(target)
 
 
 def _declare(store: RecordStore, api: Api, tools: ToolSet, plan: Plan, target: str | os.PathLike[str]) -> None:
@@ -235,12 +267,12 @@ def _take_over(snapshot: Snapshot, tools: ToolSet, store: RecordStore) -> None:
 
 
 def _held_records(target: str | os.PathLike[str]) -> dict[bytes, Record]:
-    if is_url(target) or working_file(target).exists():
-        with _open_store(target) as store:
-            return {record.key: record for record in store.records()}
-    if Path(target).exists():
-        return {record.key: record for record in Snapshot(target).records()}
-    return {}
+    held: dict[bytes, Record] = {}
+    if not is_url(target) and Path(target).exists():
+        held |= {record.key: record for record in Snapshot(target).records()}
+    with suppress(SnapshotNotFoundError), RecordStore(_where(target), create=False) as store:
+        held |= {record.key: record for record in store.records()}
+    return held
 
 
 def _remove_unfinished(target: Path) -> None:
