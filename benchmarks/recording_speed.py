@@ -28,8 +28,8 @@ from rich.table import Table
 
 from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.http import HttpApi
-from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.recording.plan import parse_plan
+from toolorch_env.recording.http.openapi import operations_from_openapi
+from toolorch_env.recording.plans.plan import parse_plan
 from toolorch_env.recording.record import record
 
 GOAL = 500.0

@@ -7,9 +7,9 @@ from typing import Any
 import jmespath
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.recording.crawling import Frontier
-from toolorch_env.recording.plan import CrawledValues, Plan, Request
-from toolorch_env.recording.proposal import propose
+from toolorch_env.recording.plans.crawling import Frontier
+from toolorch_env.recording.plans.plan import CrawledValues, Plan, Request
+from toolorch_env.recording.proposals.proposal import propose
 from toolorch_env.store.records import Record, make_record
 
 Answer = Callable[[str, dict[str, Any]], tuple[int, Any]]

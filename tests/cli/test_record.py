@@ -22,7 +22,7 @@ from mcp_servers import NOTES
 from shop_server import CALLS, ITEMS, PLAN, SHELVES, Shop
 
 from toolorch_env.cli import recording_display
-from toolorch_env.recording.plan import load_plan
+from toolorch_env.recording.plans.plan import load_plan
 from toolorch_env.store.records import Record
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.verify import verify_snapshot

@@ -13,7 +13,7 @@ from fresh_python import ROOT
 from mcp_servers import GIT, TIME
 
 from toolorch_env.cli import app
-from toolorch_env.recording.plan import ForEach, Plan, Request, load_plan, parse_plan
+from toolorch_env.recording.plans.plan import ForEach, Plan, Request, load_plan, parse_plan
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.workflows import parse_workflows
 

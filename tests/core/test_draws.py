@@ -78,8 +78,6 @@ def test_orders_of_samples_are_uniform() -> None:
 
 @pytest.mark.parametrize("hash_seed", [1, 99])
 def test_draws_are_the_same_in_every_process(hash_seed: int) -> None:
-    code = (
-        "from toolorch_env.core.draws import Draws; d = Draws(7); print(d.sample(range(50), 9), d.below(10**30))"
-    )
+    code = "from toolorch_env.core.draws import Draws; d = Draws(7); print(d.sample(range(50), 9), d.below(10**30))"
     draws = Draws(7)
     assert run_python(code, hash_seed).strip() == f"{draws.sample(range(50), 9)} {draws.below(10**30)}"

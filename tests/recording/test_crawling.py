@@ -11,8 +11,8 @@ from small_world import AUTHORS, BOOKS, TOOLS, answers
 
 from toolorch_env.core.calls import CanonicalCall, ToolSet
 from toolorch_env.core.errors import PlanError
-from toolorch_env.recording.crawling import Frontier
-from toolorch_env.recording.plan import parse_plan
+from toolorch_env.recording.plans.crawling import Frontier
+from toolorch_env.recording.plans.plan import parse_plan
 from toolorch_env.store.records import Record, make_record
 
 TOOL_SET = ToolSet(TOOLS)

@@ -10,7 +10,7 @@ import pytest
 from echo_server import Server, serve
 
 from toolorch_env.core.errors import RecordingError
-from toolorch_env.recording.documents import load_document
+from toolorch_env.recording.http.documents import load_document
 
 
 @pytest.fixture(scope="module")

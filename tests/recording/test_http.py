@@ -18,7 +18,7 @@ from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, RecordingError, UnansweredError
 from toolorch_env.recording.api import Answer, Api
 from toolorch_env.recording.http import HttpApi, open_http_api
-from toolorch_env.recording.openapi import operations_from_openapi
+from toolorch_env.recording.http.openapi import operations_from_openapi
 
 
 def parameter(name: str, place: str = "query", **more: Any) -> dict[str, Any]:

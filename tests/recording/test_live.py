@@ -27,9 +27,9 @@ from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.tasks import Binding, Mention, ReferenceCall, Task
 from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.http import HttpApi
+from toolorch_env.recording.http.openapi import operations_from_openapi
 from toolorch_env.recording.live import LiveApi
-from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.recording.plan import parse_plan
+from toolorch_env.recording.plans.plan import parse_plan
 from toolorch_env.recording.record import record
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.replay import SnapshotReplay

@@ -17,9 +17,8 @@ from mcp_servers import GIT, MARK, NOTES, ODD, TIME, marked_processes, notes_url
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, RecordingError, UnansweredError
-from toolorch_env.recording import mcp_stdio
 from toolorch_env.recording.api import Answer
-from toolorch_env.recording.mcp import McpApi, open_mcp
+from toolorch_env.recording.mcp import McpApi, open_mcp, stdio
 
 # ruff: noqa: F811 - fixtures are imported
 
@@ -39,8 +38,8 @@ def mark() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers get less time to end by themselves than they do in earnest."""
-    monkeypatch.setattr(mcp_stdio, "_GRACE", 0.5)
-    monkeypatch.setattr(mcp_stdio, "_KILL_GRACE", 0.5)
+    monkeypatch.setattr(stdio, "_GRACE", 0.5)
+    monkeypatch.setattr(stdio, "_KILL_GRACE", 0.5)
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from json_values import texts
 
 from toolorch_env.core.calls import Call, ToolSet
 from toolorch_env.core.errors import RecordingError, UnansweredError
-from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.recording.operations import Operation
+from toolorch_env.recording.http.openapi import operations_from_openapi
+from toolorch_env.recording.http.operations import Operation
 
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",

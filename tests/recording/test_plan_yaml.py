@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from json_values import json_values, texts
 from proposal_loop import record_by_proposals
 
-from toolorch_env.recording.plan import Plan, parse_plan
-from toolorch_env.recording.plan_yaml import plan_to_yaml
+from toolorch_env.recording.plans.plan import Plan, parse_plan
+from toolorch_env.recording.plans.plan_yaml import plan_to_yaml
 
 numbers = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
 dates = st.dates()

@@ -14,12 +14,12 @@ from proposal_loop import Loop, crawls, record_by_proposals
 from toolorch_env.core.calls import Call, ToolSet
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.tools import Tool
-from toolorch_env.recording.crawling import Frontier
-from toolorch_env.recording.enumeration import schema_values
-from toolorch_env.recording.evidence import RESPONSES, gather
-from toolorch_env.recording.naming import name_match, subject, words
-from toolorch_env.recording.plan import Plan, parse_plan
-from toolorch_env.recording.proposal import propose, unreached
+from toolorch_env.recording.plans.crawling import Frontier
+from toolorch_env.recording.plans.plan import Plan, parse_plan
+from toolorch_env.recording.proposals.enumeration import schema_values
+from toolorch_env.recording.proposals.evidence import RESPONSES, gather
+from toolorch_env.recording.proposals.naming import name_match, subject, words
+from toolorch_env.recording.proposals.proposal import propose, unreached
 from toolorch_env.store.records import Record, make_record
 
 LOOP = record_by_proposals(TOOLS, answer)

@@ -17,8 +17,8 @@ from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, PlanError, RecordingError, SnapshotError, WorkflowError
 from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.http import HttpApi
-from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.recording.plan import parse_plan
+from toolorch_env.recording.http.openapi import operations_from_openapi
+from toolorch_env.recording.plans.plan import parse_plan
 from toolorch_env.recording.record import forecast, record, working_file
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.snapshot import Snapshot

@@ -18,7 +18,7 @@ from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, RecordingError, UnansweredError
 from toolorch_env.core.tools import Tool
 from toolorch_env.recording.http import HttpApi, open_http_api
-from toolorch_env.recording.openapi import operations_from_openapi
+from toolorch_env.recording.http.openapi import operations_from_openapi
 from toolorch_env.recording.redaction import REDACTED, Redactor, secrets_of_headers, secrets_of_url
 
 KEY = "s3cr&t/kéy=42"

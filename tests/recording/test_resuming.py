@@ -15,8 +15,8 @@ import yaml
 from shop_server import CALLS, PLAN, Shop
 
 from toolorch_env.recording.http import HttpApi
-from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.recording.plan import parse_plan
+from toolorch_env.recording.http.openapi import operations_from_openapi
+from toolorch_env.recording.plans.plan import parse_plan
 from toolorch_env.recording.record import record, working_file
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.snapshot import Snapshot
@@ -27,8 +27,8 @@ import sys
 import httpx
 from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.http import HttpApi
-from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.recording.plan import load_plan
+from toolorch_env.recording.http.openapi import operations_from_openapi
+from toolorch_env.recording.plans.plan import load_plan
 from toolorch_env.recording.record import record
 address, plan, out = sys.argv[1:]
 api = HttpApi(operations_from_openapi(httpx.get(f"{address}/openapi.json", trust_env=False).json()), address)

@@ -11,7 +11,7 @@ from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import PlanError
 from toolorch_env.core.responses import Source
 from toolorch_env.recording.asking import Patience
-from toolorch_env.recording.plan import Plan, parse_plan
+from toolorch_env.recording.plans.plan import Plan, parse_plan
 from toolorch_env.recording.python import open_python, read_only
 from toolorch_env.recording.record import record, working_file
 from toolorch_env.store.record_store import RecordStore

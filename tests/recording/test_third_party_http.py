@@ -15,7 +15,7 @@ from playing import assert_oracle_succeeds
 from toolorch_env.core.calls import Call
 from toolorch_env.recording.api import Answer
 from toolorch_env.recording.http import HttpApi, open_http_api
-from toolorch_env.recording.plan import parse_plan
+from toolorch_env.recording.plans.plan import parse_plan
 from toolorch_env.recording.record import record
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.verify import verify_snapshot

@@ -14,7 +14,7 @@ from playing import assert_oracle_succeeds
 
 from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.mcp import open_mcp
-from toolorch_env.recording.plan import parse_plan
+from toolorch_env.recording.plans.plan import parse_plan
 from toolorch_env.recording.record import Recording, record
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.verify import verify_snapshot

@@ -9,8 +9,8 @@ from proposal_loop import Loop, crawled_pairs, record_by_proposals
 from travel_api import answer
 
 from toolorch_env.core.calls import Call, ToolSet
-from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.recording.proposal import unreached
+from toolorch_env.recording.http.openapi import operations_from_openapi
+from toolorch_env.recording.proposals.proposal import unreached
 from toolorch_env.store.workflows import parse_workflows
 
 WORKS_TOO = {

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import random
 import re
-import sqlite3
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import jmespath
+import numpy as np
 import pytest
 import yaml
-from travel_literals import draw_literals
 
-DRAWS, NEEDED = 5, 4
+from toolorch_env.generation.generator import WorkflowGenerator
+from toolorch_env.generation.splits import is_held_out
+
+TASKS = 3
 
 _FILE = Path(__file__).parents[2] / "cache_snapshots" / "travel" / "workflows.yaml"
 _WORKFLOWS: dict[str, dict[str, Any]] = {
@@ -36,34 +37,32 @@ def links(workflow: dict[str, Any]) -> list[tuple[str, str, str]]:
     ]
 
 
+@pytest.fixture(scope="module")
+def generator() -> WorkflowGenerator:
+    return WorkflowGenerator("travel")
+
+
 @pytest.mark.parametrize("name", _WORKFLOWS)
-def test_a_workflow_succeeds_on_drawn_literals(get: Any, connection: sqlite3.Connection, name: str) -> None:
-    workflow, rng = _WORKFLOWS[name], random.Random(name)
-    succeeded = [execute(get, workflow, draw_literals(workflow, connection, rng)) for _ in range(DRAWS)]
-    assert sum(succeeded) >= NEEDED
-
-
-def execute(get: Any, workflow: dict[str, Any], literals: dict[str, Any]) -> bool:
-    """Whether every selection has a value and every call succeeds; an invalid argument is an error of the workflow."""
-    assert set(literals) == set(workflow["literals"])
-    bodies: dict[str, Any] = {}
-    for step in workflow["steps"]:
-        arguments = {}
-        for name, binding in step["arguments"].items():
-            if "query" in binding:
-                arguments[name] = literals[binding["query"]]
-            else:
-                arguments[name] = jmespath.search(binding["select"], bodies[binding["from"]])
-            assert not isinstance(arguments[name], list | dict)
-            if arguments[name] is None:
-                return False
-        answer = get(step["tool"], **arguments)
-        assert answer.status_code in (200, 404), (step, arguments, answer.text)
-        assert len(answer.content) < 4000
-        if answer.status_code == 404:
-            return False
-        bodies[step["id"]] = answer.json()
-    return True
+def test_a_workflow_goes_through_on_the_api(get: Any, generator: WorkflowGenerator, name: str) -> None:
+    split = "test_workflows" if is_held_out(name) else "train"
+    rng = np.random.default_rng(1)
+    for _ in range(TASKS):
+        task = generator.sample(rng, {"workflows": (name,), "split": split})
+        literals = {mention.value for mention in task.mentions}
+        bodies: dict[str, Any] = {}
+        for step, call in zip(_WORKFLOWS[name]["steps"], task.reference, strict=True):
+            assert call.tool == step["tool"]
+            assert set(call.arguments) <= set(step["arguments"])
+            for parameter, value in call.arguments.items():
+                binding = step["arguments"][parameter]
+                if "query" in binding:
+                    assert value in literals
+                else:
+                    assert value == jmespath.search(binding["select"], bodies[binding["from"]])
+            answer = get(call.tool, **call.arguments)
+            assert answer.status_code == 200, (call, answer.text)
+            assert len(answer.content) < 4000
+            bodies[step["id"]] = answer.json()
 
 
 @pytest.mark.parametrize("name", _WORKFLOWS)
@@ -114,10 +113,3 @@ def test_kinds_and_distractions(document: dict[str, Any]) -> None:
     for workflow in _WORKFLOWS.values():
         for literal, kind in workflow["literals"].items():
             assert kinds.setdefault(literal, kind) == kind
-
-
-def test_draws_are_reproducible_and_diverse(connection: sqlite3.Connection) -> None:
-    workflow = _WORKFLOWS["earliest_flight_outcome"]
-    drawn = [draw_literals(workflow, connection, random.Random(seed)) for seed in range(40)]
-    assert drawn == [draw_literals(workflow, connection, random.Random(seed)) for seed in range(40)]
-    assert len({str(literals) for literals in drawn}) > 35

@@ -31,7 +31,7 @@ from toolorch_env.store.snapshot import check_header
 
 if TYPE_CHECKING:
     from toolorch_env.recording.api import Api
-    from toolorch_env.recording.plan import Plan
+    from toolorch_env.recording.plans.plan import Plan
     from toolorch_env.recording.record import Recording
 
 app = typer.Typer(
@@ -220,7 +220,7 @@ def read_plan(options: RecordingOptions) -> "Plan":
     Raises:
         PlanError: it is missing or not valid.
     """
-    from toolorch_env.recording.plan import Plan, load_plan
+    from toolorch_env.recording.plans.plan import Plan, load_plan
 
     plan = Plan() if options.plan is None else load_plan(options.plan)
     return plan.model_copy(update=options.settings())
@@ -248,6 +248,6 @@ def check_target(out: str) -> None:
 
 def _save_plan(plan: "Plan", path: Path | None) -> None:
     if path is not None:
-        from toolorch_env.recording.plan_yaml import plan_to_yaml
+        from toolorch_env.recording.plans.plan_yaml import plan_to_yaml
 
         write_text(path, plan_to_yaml(plan))

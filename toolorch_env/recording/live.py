@@ -18,7 +18,7 @@ from toolorch_env.core.errors import ConfigurationError, RecordingError, Snapsho
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.recording.api import Api
 from toolorch_env.recording.asking import Asker, Patience, Unanswered, limiter_of
-from toolorch_env.recording.plan import Plan
+from toolorch_env.recording.plans.plan import Plan
 from toolorch_env.recording.text import compile_extractions, extract
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.databases import is_url

@@ -14,11 +14,11 @@ from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import RecordingError, SnapshotNotFoundError
 from toolorch_env.recording.api import Api
 from toolorch_env.recording.asking import Patience
-from toolorch_env.recording.crawling import Frontier
-from toolorch_env.recording.plan import Plan
-from toolorch_env.recording.proposal import propose, unreached
+from toolorch_env.recording.plans.crawling import Frontier
+from toolorch_env.recording.plans.plan import Plan
+from toolorch_env.recording.plans.runs import plan_workflows
+from toolorch_env.recording.proposals.proposal import propose, unreached
 from toolorch_env.recording.recorder import Progress, Recorder, Summary, marked_tools
-from toolorch_env.recording.runs import plan_workflows
 from toolorch_env.store.databases import is_url
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.records import Record

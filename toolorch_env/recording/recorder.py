@@ -12,9 +12,9 @@ from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.states import state_after
 from toolorch_env.recording.api import Answer, Api
 from toolorch_env.recording.asking import Ask, Asker, Patience, Unanswered, limiter_of
-from toolorch_env.recording.crawling import Frontier
-from toolorch_env.recording.plan import Plan
-from toolorch_env.recording.runs import Run, draw_runs, plan_workflows
+from toolorch_env.recording.plans.crawling import Frontier
+from toolorch_env.recording.plans.plan import Plan
+from toolorch_env.recording.plans.runs import Run, draw_runs, plan_workflows
 from toolorch_env.recording.text import compile_extractions, extract
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.records import Record, make_record

@@ -9,7 +9,7 @@ from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import PlanError
-from toolorch_env.recording.plan import Plan
+from toolorch_env.recording.plans.plan import Plan
 from toolorch_env.store.selection import Selector
 from toolorch_env.store.workflows import QueryArgument, Workflow, WorkflowSet, WorkflowStep, load_workflows
 

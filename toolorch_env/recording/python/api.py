@@ -18,14 +18,14 @@ from pydantic_core import from_json, to_json
 from toolorch_env.core.calls import Call, ToolSet
 from toolorch_env.core.errors import RecordingError, UnansweredError
 from toolorch_env.recording.api import Answer
-from toolorch_env.recording.python_functions import (
+from toolorch_env.recording.python.functions import (
     Function,
     PublicFunction,
     function_tool,
     is_function,
     public_functions,
 )
-from toolorch_env.recording.python_thread import SessionThread
+from toolorch_env.recording.python.thread import SessionThread
 
 F = TypeVar("F", bound=Callable[..., Any])
 Redact = Callable[[Any], Any]

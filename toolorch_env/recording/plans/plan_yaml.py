@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from toolorch_env.recording.plan import (
+from toolorch_env.recording.plans.plan import (
     Constant,
     CrawledValues,
     ForEach,

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from toolorch_env.core.errors import PlanError
-from toolorch_env.recording.plan import Constant, FileValues, ListedValues, Plan, Range, RangeValues, ValueSource
+from toolorch_env.recording.plans.plan import Constant, FileValues, ListedValues, Plan, Range, RangeValues, ValueSource
 
 MAX_RANGE = 10_000_000
 

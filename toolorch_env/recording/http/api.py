@@ -19,11 +19,11 @@ from toolorch_env.core.calls import Call, ToolSet
 from toolorch_env.core.errors import ConfigurationError, UnansweredError
 from toolorch_env.core.version import VERSION
 from toolorch_env.recording.api import Answer
-from toolorch_env.recording.bodies import ACCEPT_ENCODING
-from toolorch_env.recording.documents import is_loopback, is_url, load_document
-from toolorch_env.recording.exchange import SharedTransport, exchange
-from toolorch_env.recording.openapi import operations_from_openapi
-from toolorch_env.recording.operations import Operation, Request
+from toolorch_env.recording.http.bodies import ACCEPT_ENCODING
+from toolorch_env.recording.http.documents import is_loopback, is_url, load_document
+from toolorch_env.recording.http.exchange import SharedTransport, exchange
+from toolorch_env.recording.http.openapi import operations_from_openapi
+from toolorch_env.recording.http.operations import Operation, Request
 from toolorch_env.recording.redaction import Redactor, secrets_of_headers, secrets_of_url
 
 MAX_RESPONSE_BYTES = 4 * 2**20

@@ -9,9 +9,9 @@ from typing import Any
 from toolorch_env.core.errors import RecordingError, ToolSchemaError
 from toolorch_env.core.signatures import Signature
 from toolorch_env.core.tools import Tool
-from toolorch_env.recording.operations import Location, Operation, Placement, path_keys
-from toolorch_env.recording.references import expect_list, expect_mapping, expect_text, resolved
-from toolorch_env.recording.schemas import Located, SchemaReader, examples_of, unique_name
+from toolorch_env.recording.http.operations import Location, Operation, Placement, path_keys
+from toolorch_env.recording.http.references import expect_list, expect_mapping, expect_text, resolved
+from toolorch_env.recording.http.schemas import Located, SchemaReader, examples_of, unique_name
 
 logger = logging.getLogger(__name__)
 

@@ -25,9 +25,9 @@ from toolorch_env.core.errors import ConfigurationError, RecordingError, ToolSch
 from toolorch_env.core.signatures import Signature
 from toolorch_env.core.tools import Tool
 from toolorch_env.recording.api import Answer
-from toolorch_env.recording.mcp_answers import status_and_body
-from toolorch_env.recording.mcp_http import HttpTransport
-from toolorch_env.recording.mcp_stdio import StdioTransport
+from toolorch_env.recording.mcp.answers import status_and_body
+from toolorch_env.recording.mcp.stdio import StdioTransport
+from toolorch_env.recording.mcp.streamable_http import HttpTransport
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import PlanError
-from toolorch_env.recording.plan import CrawledValues, ForEach, Plan, Request, ValueSource
-from toolorch_env.recording.refusals import refused_variants
-from toolorch_env.recording.values import enumerate_values
+from toolorch_env.recording.plans.plan import CrawledValues, ForEach, Plan, Request, ValueSource
+from toolorch_env.recording.plans.refusals import refused_variants
+from toolorch_env.recording.plans.values import enumerate_values
 from toolorch_env.store.records import Record
 from toolorch_env.store.selection import Selector
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toolorch_env.core.errors import RecordingError
-from toolorch_env.recording.references import expect_list, expect_mapping, expect_text, look_up, pointer_parts
+from toolorch_env.recording.http.references import expect_list, expect_mapping, expect_text, look_up, pointer_parts
 
 _SCHEMA = frozenset(
     {"items", "additionalItems", "additionalProperties", "unevaluatedItems", "unevaluatedProperties", "contains"}

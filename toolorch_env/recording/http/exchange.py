@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from toolorch_env.core.errors import UnansweredError
-from toolorch_env.recording.bodies import read_body
+from toolorch_env.recording.http.bodies import read_body
 
 MAX_REDIRECTS = 5
 _BUSY = frozenset({408, 425, 429})

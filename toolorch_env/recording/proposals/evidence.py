@@ -11,7 +11,7 @@ import orjson
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import token
-from toolorch_env.recording.naming import Words, is_envelope, subject, words
+from toolorch_env.recording.proposals.naming import Words, is_envelope, subject, words
 from toolorch_env.recording.redaction import REDACTED
 from toolorch_env.store.records import Record
 

@@ -11,11 +11,11 @@ import jmespath
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import canonical_json
-from toolorch_env.recording.enumeration import schema_values
-from toolorch_env.recording.evidence import gather
-from toolorch_env.recording.matching import Candidate, Matcher
-from toolorch_env.recording.naming import is_vague, words
-from toolorch_env.recording.plan import Constant, CrawledValues, ForEach, ListedValues, Plan, Request, ValueSource
+from toolorch_env.recording.plans.plan import Constant, CrawledValues, ForEach, ListedValues, Plan, Request, ValueSource
+from toolorch_env.recording.proposals.enumeration import schema_values
+from toolorch_env.recording.proposals.evidence import gather
+from toolorch_env.recording.proposals.matching import Candidate, Matcher
+from toolorch_env.recording.proposals.naming import is_vague, words
 from toolorch_env.store.records import Record
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.signatures import Parameter
-from toolorch_env.recording.references import look_up
+from toolorch_env.recording.http.references import look_up
 
 SMALL_RANGE = 12
 """Whole numbers between bounds are counted off if there are no more than these."""

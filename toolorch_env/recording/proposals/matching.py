@@ -8,9 +8,9 @@ from typing import Any
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.signatures import Parameter
-from toolorch_env.recording.evidence import Evidence, Field
-from toolorch_env.recording.naming import Words, is_search, is_vague, name_match, subject, words
-from toolorch_env.recording.references import look_up
+from toolorch_env.recording.http.references import look_up
+from toolorch_env.recording.proposals.evidence import Evidence, Field
+from toolorch_env.recording.proposals.naming import Words, is_search, is_vague, name_match, subject, words
 
 THRESHOLD = 0.65
 """The least score of a field that is used."""

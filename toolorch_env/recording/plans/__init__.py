@@ -1,0 +1,1 @@
+"""Recording plans: which calls are made, and in which order."""

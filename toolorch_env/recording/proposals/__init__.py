@@ -1,0 +1,1 @@
+"""Plans that are proposed, from what tools say of themselves and from what they answer."""
