@@ -236,5 +236,6 @@ def test_replaying_with_raise_meets_no_unrecorded_state(bank: World) -> None:
 
 def test_literal_pools_hold_the_values_of_all_states(bank: World) -> None:
     compiled: Any = bank.snapshot.compiled
-    assert set(compiled.argument_values("open_account", "owner")) == set(OWNERS)
-    assert set(compiled.argument_values("transfer", "amount")) == set(AMOUNTS)
+    owners, amounts = compiled.argument_ids("open_account", "owner"), compiled.argument_ids("transfer", "amount")
+    assert {compiled.values[value_id] for value_id in owners.tolist()} == set(OWNERS)
+    assert {compiled.values[value_id] for value_id in amounts.tolist()} == set(AMOUNTS)

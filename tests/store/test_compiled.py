@@ -93,10 +93,13 @@ def test_a_fraction_that_rounds_to_a_whole_number_is_equal_to_it() -> None:
     assert InternedValues.of([b"1.99999", b"2"]).rounded_numbers.tolist() == [0, 0]
 
 
-def test_argument_values_are_those_of_the_recorded_successes(compiled: Compiled) -> None:
-    assert set(compiled.argument_values("get_author", "author_id")) == {f"A{i}" for i in range(12)}
-    assert compiled.argument_values("books_of_author", "sort") == ["pages"]  # "title" is the default
-    assert compiled.argument_values("search_authors", "limit") == []
+def test_argument_ids_are_those_of_the_recorded_successes(compiled: Compiled) -> None:
+    def values(tool: str, parameter: str) -> list[Any]:
+        return [compiled.values[value_id] for value_id in compiled.argument_ids(tool, parameter).tolist()]
+
+    assert set(values("get_author", "author_id")) == {f"A{i}" for i in range(12)}
+    assert values("books_of_author", "sort") == ["pages"]  # "title" is the default
+    assert values("search_authors", "limit") == []
 
 
 def test_the_stored_form_is_read_back(compiled: Compiled) -> None:

@@ -8,7 +8,6 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import ConstraintError, TaskError
 from toolorch_env.core.tasks import Task
@@ -91,11 +90,10 @@ class WorkflowGenerator:
     def _pools(self) -> dict[str, list[Any]]:
         """All values of each kind that some recorded call of a workflow's tools uses, in a fixed order."""
         places = {place for source in self._sources.values() for place in source.literal_places()}
-        pools: dict[str, dict[bytes, Any]] = {}
+        pools: dict[str, set[int]] = {}
         for kind, tool, parameter in sorted(places):
-            values = self._compiled.argument_values(tool, parameter)
-            pools.setdefault(kind, {}).update((canonical_json(value), value) for value in values)
-        return {kind: [pool[key] for key in sorted(pool)] for kind, pool in pools.items()}
+            pools.setdefault(kind, set()).update(self._compiled.argument_ids(tool, parameter).tolist())
+        return {kind: [self._compiled.values[value_id] for value_id in sorted(pool)] for kind, pool in pools.items()}
 
     @cached_property
     def _distractions(self) -> list[Template]:

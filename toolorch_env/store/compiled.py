@@ -86,11 +86,11 @@ class Compiled:
         """The smallest id of a value equal to ``value`` when fractions are rounded, :data:`ABSENT` if there is none."""
         return self.values.rounded_number(value)
 
-    def argument_values(self, tool: str, parameter: str) -> list[Any]:
-        """All values that some recorded success of a tool has for a parameter."""
+    def argument_ids(self, tool: str, parameter: str) -> np.ndarray:
+        """Ids of all values that some recorded success of a tool has for a parameter; int32, ascending."""
         table = self.tables[tool]
         used = np.unique(table.arguments[:, table.parameters.index(parameter)])
-        return [self.values[value] for value in used.tolist() if value != ABSENT]
+        return used[used != ABSENT]
 
     def to_bytes(self) -> bytes:
         """The compressed form that is stored in the snapshot."""
