@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import json
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,39 +33,21 @@ from toolorch_env.recording.record import record
 
 GOAL = 500.0
 TRAVEL = Path(__file__).resolve().parents[1] / "cache_snapshots" / "travel"
-SERVER = """
-import socket, sys
-sys.path.insert(0, sys.argv[1])
-import uvicorn
-from pathlib import Path
-from travel_api import create_app
-from travel_database import build_database
-build_database(Path(sys.argv[2]))
-listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-listener.bind(("127.0.0.1", 0))
-print(listener.getsockname()[1], flush=True)
-uvicorn.Server(uvicorn.Config(create_app(Path(sys.argv[2])), log_level="warning")).run([listener])
-"""
 console = Console()
 
 
 @contextlib.contextmanager
 def travel_server() -> Iterator[str]:
     """The travel API in another process; gives its address."""
+    sys.path.insert(0, str(TRAVEL))  # the recipe is no package
+    from travel_database import build_database
+    from travel_server import serve
+
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", SERVER, str(TRAVEL), f"{folder}/travel.db"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  ours
-            try:
-                assert process.stdout is not None
-                address = f"http://127.0.0.1:{int(process.stdout.readline())}"
-                while True:
-                    with contextlib.suppress(httpx.TransportError):
-                        httpx.get(f"{address}/openapi.json", trust_env=False)
-                        break
-                    time.sleep(0.05)
-                yield address
-            finally:
-                process.terminate()
+        database = Path(folder) / "travel.db"
+        build_database(database)
+        with serve(database) as address:
+            yield address
 
 
 async def answers_a_second(address: str, paths: Sequence[str], connections: int) -> float:

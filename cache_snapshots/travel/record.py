@@ -23,7 +23,7 @@ from travel_values import write_values
 from toolorch_env.cli.display import console
 from toolorch_env.cli.recording_display import show_recording, showing_progress
 from toolorch_env.recording.http import open_http_api
-from toolorch_env.recording.plan import Plan, load_plan
+from toolorch_env.recording.plans.plan import Plan, load_plan
 from toolorch_env.recording.record import Recording, record
 from toolorch_env.recording.recorder import Summary
 from toolorch_env.store.verify import verify_snapshot
