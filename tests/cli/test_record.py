@@ -14,7 +14,7 @@ from pathlib import Path
 import postgres
 import pytest
 import yaml
-from command_line import Command, files_in
+from command_line import Command, files_in, told_in_one_line
 from fastapi import Request
 from fresh_command import run_command
 from fresh_python import ROOT
@@ -22,7 +22,11 @@ from mcp_servers import NOTES
 from shop_server import CALLS, ITEMS, PLAN, SHELVES, Shop
 
 from toolorch_env.cli import recording_display
+from toolorch_env.core.calls import ToolSet
+from toolorch_env.core.tools import Tool
 from toolorch_env.recording.plans.plan import load_plan
+from toolorch_env.recording.record import Forecast
+from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.records import Record
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.verify import verify_snapshot
@@ -210,6 +214,34 @@ def test_an_api_that_goes_away_leaves_what_it_answered(
     assert toolorch(*command).code == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on files")
+def test_a_full_disk_leaves_what_was_answered(shop: Shop, shop_url: str, folder: Path) -> None:
+    command = [
+        sys.executable, "-m", "toolorch_env.cli", "record", "openapi", f"{shop_url}/openapi.json",
+        "--out", "shop.sqlite", "--plan", write_plan(folder), "--quiet", "--rate", "400",
+    ]  # fmt: skip
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    limited = ["sh", "-c", 'ulimit -f 240; exec "$@"', "sh", *command]  # files of 120 or 240 KB, as the shell counts
+    done = subprocess.run(limited, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 2
+    kept, _, error = done.stderr.partition("\n")
+    assert int(kept.split()[0]) > 0
+    assert told_in_one_line(error), done.stderr
+    assert "cannot be written" in error
+    before = len(shop.log)
+    assert subprocess.run(command, env=environment, timeout=60).returncode == 0
+    assert len(shop.log) - before == CALLS - int(kept.split()[0])
+    assert verify_snapshot(folder / "shop.sqlite").ok
+
+
+def test_the_second_recorder_of_a_file_is_told_so(toolorch: Command, shop_url: str, folder: Path) -> None:
+    with RecordStore("shop.sqlite.recording"):
+        done = toolorch("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite")
+    assert done.code == 2
+    assert told_in_one_line(done.err), done.err
+    assert "is being written by" in done.err
+
+
 def test_without_a_terminal_a_line_now_and_then_tells_how_far_it_is(
     toolorch: Command, shop_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,7 +250,7 @@ def test_without_a_terminal_a_line_now_and_then_tells_how_far_it_is(
         "record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder)
     )  # fmt: skip
     assert done.code == 0
-    assert re.search(rf"^\d+ of {CALLS} calls, [\d.,]+ responses/s, about \d+ s left$", done.err, re.MULTILINE)
+    assert re.search(r"^\d+ of \d+ calls, [\d.,]+ responses/s, about \d+ s left$", done.err, re.MULTILINE)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
@@ -238,6 +270,14 @@ def test_on_a_terminal_a_bar_tells_how_far_it_is(shop_url: str, folder: Path) ->
     assert process.returncode == 0
     assert re.search(rf"\d+/{CALLS}\b".encode(), shown)
     assert b"responses/s" in shown
+
+
+def test_names_of_tools_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "[/bold]listing[red]"
+    tools = ToolSet([Tool(name, "", {"type": "object", "properties": {}}, read_only=True)])
+    recording_display.show_forecast(Forecast(1, 0, {name: 1}, {name: 0}, {}, 0, {}), tools)
+    recording_display.show_unreached({name: "it is not asked"})
+    assert capsys.readouterr().out.count(name) == 2
 
 
 # --------------------------------------------------------------------------------------------------------- database

@@ -97,6 +97,6 @@ def test_a_snapshot_of_another_api_stays_as_it_was(
     done = toolorch("record", "openapi", f"{shop_url}/openapi.json", "--out", str(library))
     assert done.code == 2
     assert told_in_one_line(done.err)
-    assert "another API" in done.err
+    assert "other tools" in done.err
     assert library.read_bytes() == before
     assert [name for name in files_in(library.parent) if "recording" in name or "lock" in name] == []

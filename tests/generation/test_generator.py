@@ -122,7 +122,23 @@ def test_the_reference_is_that_of_its_workflow(generator: WorkflowGenerator) -> 
         task = draw(generator, 1, workflows=[workflow.name], split=split)
         assert task.workflow == workflow.name
         assert [call.tool for call in task.reference] == [step.tool for step in workflow.order]
-        assert (task.depth, task.width) == (workflow.depth, workflow.width)
+
+
+@pytest.mark.parametrize(
+    ("name", "depth", "width"),
+    [("author_town", 2, 1), ("town_neighbours", 3, 1), ("longest_book_price", 4, 2), ("compare_authors", 3, 2)],
+)
+def test_depth_and_width_are_those_of_the_workflow(
+    generator: WorkflowGenerator, name: str, depth: int, width: int
+) -> None:
+    split = "test_workflows" if is_held_out(name) else "train"
+    constraints = {"workflows": [name], "split": split}
+    task = draw(generator, 1, **constraints)
+    assert (task.depth, task.width) == (depth, width)
+    assert draw(generator, 1, **constraints, min_depth=depth, max_depth=depth, min_width=width, max_width=width) == task
+    for least in ({"min_depth": depth + 1}, {"min_width": width + 1}):
+        with pytest.raises(ConstraintError):
+            draw(generator, 1, **constraints, **least)
 
 
 def test_pure_order_is_kept(generator: WorkflowGenerator) -> None:

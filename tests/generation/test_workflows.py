@@ -166,15 +166,6 @@ def test_steps_come_in_an_order_that_respects_their_dependencies() -> None:
     assert compare.order == compare.steps
 
 
-@pytest.mark.parametrize(
-    ("name", "depth", "width"),
-    [("author_town", 2, 1), ("town_neighbours", 3, 1), ("longest_book_price", 4, 2), ("compare_authors", 3, 2)],
-)
-def test_depth_and_width(name: str, depth: int, width: int) -> None:
-    [workflow] = [workflow for workflow in workflow_set().workflows if workflow.name == name]
-    assert (workflow.depth, workflow.width) == (depth, width)
-
-
 def test_links_say_how_values_flow() -> None:
     workflows = workflow_set()
     assert Link("town_id", "get_author", "town_id") in workflows.links()

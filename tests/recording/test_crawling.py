@@ -1,5 +1,6 @@
 """From a plan to calls: what is asked, in which round, and that it depends on the plan and the answers alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from small_world import AUTHORS, BOOKS, TOOLS, answers
 from toolorch_env.core.calls import CanonicalCall, ToolSet
 from toolorch_env.core.errors import PlanError
 from toolorch_env.recording.plans.crawling import Frontier
-from toolorch_env.recording.plans.plan import parse_plan
+from toolorch_env.recording.plans.plan import load_plan, parse_plan
+from toolorch_env.recording.plans.values import enumerate_values
 from toolorch_env.store.records import Record, make_record
 
 TOOL_SET = ToolSet(TOOLS)
@@ -206,6 +208,24 @@ def test_values_come_from_files(tmp_path: Path) -> None:
 def test_plans_that_do_not_fit_are_told(request_: dict[str, Any], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         Frontier(parse_plan({"requests": [request_]}), TOOL_SET)
+
+
+def test_yaml_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    """As version 1.2 reads it: version 1.1 makes ``false`` of Norway, and 750 of half past twelve."""
+    (tmp_path / "plan.yaml").write_text(
+        "requests: [{tool: t, arguments: {a: {values: [NO, 12:30, 2020-02-02, on, 1_0, 0x10, 3, 2.5, true, null]},"
+        " b: {range: {start: 2020-02-01, stop: 2020-02-03}}}}]"
+    )
+    plan = load_plan(tmp_path / "plan.yaml")
+    values = {name: enumerate_values(source, plan) for name, source in plan.requests[0].arguments.items()}
+    assert values["a"] == ["NO", "12:30", "2020-02-02", "on", "1_0", "0x10", 3, 2.5, True, None]
+    assert values["b"] == ["2020-02-01", "2020-02-02", "2020-02-03"]
+
+
+@pytest.mark.parametrize("bounds", [{"start": 1, "stop": math.inf}, {"start": math.nan, "stop": 2}])
+def test_ranges_end(bounds: dict[str, float]) -> None:
+    with pytest.raises(PlanError, match="start, stop and step must be finite"):
+        parse_plan({"requests": [{"tool": "t", "arguments": {"a": {"range": bounds}}}]})
 
 
 def test_a_selection_that_gives_no_arguments_is_told() -> None:

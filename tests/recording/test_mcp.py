@@ -420,17 +420,16 @@ def test_session_folder_and_environment(opened: Callable[..., McpApi], monkeypat
 
 def test_credentials_are_redacted(opened: Callable[..., McpApi]) -> None:
     """In bodies, in the source, and in messages, which may quote them."""
-
-    def redact(value: Any) -> Any:
-        return json.loads(json.dumps(value).replace("swordfish", "***"))
-
-    api = opened([*ODD, "well", "--password=swordfish"], redact=redact)
-    assert "***" in api.source
+    api = opened([*ODD, "well", "--password=swordfish"])
+    assert "[redacted]" in api.source
     assert "swordfish" not in api.source
-    (answer,) = ask(api, ("echo", {"a": "swordfish"}))
-    assert body(answer)["arguments"] == {"a": "***"}
-    with pytest.raises(RecordingError, match=r"\*\*\*") as caught:
-        opened(["sh", "-c", "echo swordfish >&2; exit 1"], redact=redact)
+    (refused,) = ask(api, ("echo", {"a": "swordfish"}))
+    assert isinstance(refused, UnansweredError)
+    assert refused.kind == "unsendable"
+    assert "the argument 'a' is or holds a credential" in str(refused)
+    assert "swordfish" not in str(refused)
+    with pytest.raises(RecordingError, match=r"\[redacted\]") as caught:
+        opened(["sh", "-c", "echo swordfish >&2; exit 1"], credentials={"KEY": "swordfish"})
     assert "swordfish" not in str(caught.value)
 
 
@@ -574,11 +573,11 @@ def test_http_timeout(odd_http: ThreadingHTTPServer) -> None:
 
 
 def test_http_headers_and_end_of_session(odd_http: ThreadingHTTPServer) -> None:
-    headers = {"Authorization": "Bearer x"}
+    headers = {"Authorization": "Bearer xyz9"}
     api = asyncio.run(open_mcp(url=url(odd_http) + "?key=secret#f", headers=headers))
     assert "secret" not in api.source
     seen = odd_http.RequestHandlerClass.seen  # type: ignore[attr-defined]
-    assert {authorization for method, authorization in seen if method != "DELETE"} == {"Bearer x"}
+    assert {authorization for method, authorization in seen if method != "DELETE"} == {"Bearer xyz9"}
     assert seen[-1][0] == "DELETE"
 
 

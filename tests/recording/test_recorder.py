@@ -5,10 +5,12 @@ import itertools
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
+import postgres
 import pytest
 import yaml
 from shop_server import CALLS, ITEMS, PLAN, SHELVES, Shop
@@ -19,6 +21,7 @@ from toolorch_env.recording.asking import Patience
 from toolorch_env.recording.http import HttpApi
 from toolorch_env.recording.http.openapi import operations_from_openapi
 from toolorch_env.recording.plans.plan import parse_plan
+from toolorch_env.recording.python import open_python, read_only
 from toolorch_env.recording.record import forecast, record, working_file
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.snapshot import Snapshot
@@ -92,7 +95,7 @@ def test_a_snapshot_is_added_to(shop: Shop, address: str, tmp_path: Path) -> Non
 def test_a_snapshot_of_another_api_is_left_alone(address: str, tmp_path: Path, library: Path) -> None:
     path = tmp_path / "library.sqlite"
     path.write_bytes(library.read_bytes())
-    with pytest.raises(RecordingError, match=r"holds another API: its tool '\w+' is missing or differs"):
+    with pytest.raises(RecordingError, match=r"library\.sqlite holds a recording of other tools: '\w+' is not among"):
         record(api_at(address), path, parse_plan(PLAN))
     assert path.read_bytes() == library.read_bytes()
 
@@ -143,6 +146,53 @@ def test_a_call_that_cannot_be_sent_is_no_failure_of_the_api(shop: Shop, address
     assert done.summary.unanswered.counts == {"unsendable": 1}
     assert done.summary.failed == 0
     assert (done.responses, shop.log) == (1, ["/items/I1"])
+
+
+def test_a_call_without_an_answer_is_asked_once_however_often_further_calls_are_proposed(
+    shop: Shop, address: str, tmp_path: Path
+) -> None:
+    shop.texts = {"/items/I6", "/makers?maker_id=M2"}
+    summary = record(api_at(address), tmp_path / "s.sqlite", patience=QUICK).summary
+    assert set(shop.asked.values()) == {1}
+    assert summary.unanswered.counts == {"not JSON": 2}
+    assert summary.planned == summary.recorded + 2 == len(shop.asked)
+    again = record(api_at(address), tmp_path / "s.sqlite", patience=QUICK).summary
+    assert (again.planned, again.known, again.recorded) == (summary.planned, summary.recorded, 0)
+    assert again.unanswered.counts == {"not JSON": 2}
+
+
+def test_a_tool_of_its_own_sessions_that_is_busy_is_asked_as_often_as_any(
+    shop: Shop, address: str, tmp_path: Path
+) -> None:
+    shop.faults = {"/shelves": [(429, {})] * 50}
+    plan = parse_plan({"requests": [{"tool": "list_shelves"}], "state_changing": ["list_shelves"]})
+    with pytest.raises(RecordingError, match=r"nothing was recorded of .*: GET /shelves: status 429"):
+        record(api_at(address), tmp_path / "s.sqlite", plan, patience=QUICK)
+    assert shop.asked["/shelves"] == QUICK.attempts
+
+
+class Numbers:
+    """Numbers of all sizes."""
+
+    @read_only
+    def power(self, exponent: int) -> int:
+        """A power of two."""
+        return 2**exponent
+
+
+@pytest.mark.parametrize("marks", [{}, {"state_changing": ["power"]}])
+def test_what_cannot_be_written_does_not_stop_the_rest(tmp_path: Path, marks: dict[str, Any]) -> None:
+    request = {"tool": "power", "arguments": {"exponent": {"values": [1, 70, 2, 80, 3]}}}
+    done = record(open_python(Numbers), tmp_path / "s.sqlite", parse_plan({"requests": [request], **marks}))
+    assert done.responses == 3
+    assert done.summary.unanswered.counts == {"not JSON": 2}
+    assert "64-bit" in done.summary.unanswered.examples["not JSON"]
+
+
+def test_messages_name_a_tool_once(address: str, tmp_path: Path) -> None:
+    plan = parse_plan({"requests": [{"tool": "get_item", "arguments": {"item_id": {"values": ["I1", "."]}}}]})
+    done = record(api_at(address), tmp_path / "s.sqlite", plan)
+    assert done.summary.unanswered.examples == {"unsendable": "get_item: the path cannot take '.' for 'item_id'"}
 
 
 def test_a_broken_tool_does_not_stop_the_others(shop: Shop, address: str, tmp_path: Path) -> None:
@@ -210,7 +260,10 @@ def test_a_plan_that_does_not_fit_is_told_before_anything_is_asked(shop: Shop, a
     assert not list(tmp_path.glob("s.sqlite"))
 
 
-@pytest.mark.parametrize("options", [{"sessions": 0}, {"rate": 0}, {"rate": -1}, {"attempts": 0}, {"give_up_after": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"sessions": 0}, {"rate": 0}, {"rate": -1}, {"rate": float("inf")}, {"attempts": 0}, {"give_up_after": 0}],
+)
 def test_impatience_is_told(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(options))):
         Patience(**options)
@@ -260,6 +313,36 @@ def test_workflows_are_run_and_stored(shop: Shop, address: str, tmp_path: Path) 
     assert set(shop.asked.values()) == {1}
     assert 1 + 5 + 5 < done.responses <= 1 + 5 + 5 + 5
     assert Snapshot(tmp_path / "s.sqlite").blob("workflows")
+
+
+def test_what_was_said_of_a_snapshot_stays_when_it_is_added_to(shop: Shop, address: str, tmp_path: Path) -> None:
+    (tmp_path / "workflows.yaml").write_text(yaml.safe_dump(WORKFLOWS))
+    told = {"name": "store", "licence": "CC0", "source": "the shop", "description": "A shop."}
+    path, workflows = tmp_path / "s.sqlite", {"file": "workflows.yaml"}
+    first = parse_plan({"requests": PLAN["requests"][:1], "workflows": workflows, **told}, folder=tmp_path)
+    record(api_at(address), path, first, patience=QUICK)
+    before = Snapshot(path)
+    record(api_at(address), path, parse_plan({"requests": PLAN["requests"], "licence": "MIT"}), patience=QUICK)
+    after = Snapshot(path)
+    assert {name: after.meta[name] for name in told} == {**told, "licence": "MIT"}
+    assert after.workflows == before.workflows is not None
+    assert len(after.links) == len(before.links) > 0
+
+
+def test_recorders_that_share_a_database_share_the_work(shop: Shop, address: str) -> None:
+    if reason := postgres.why_not():
+        pytest.skip(reason)
+    with postgres.running_server() as server, ThreadPoolExecutor(3) as pool:
+        database, patience = server.new_database(), Patience(sessions=2, rate=60)
+        running = [
+            pool.submit(record, api_at(address), database, parse_plan(PLAN), patience=patience) for _ in range(3)
+        ]
+        done = [future.result() for future in running]
+    assert {one.responses for one in done} == {CALLS}
+    assert all(one.summary.planned == one.summary.known + one.summary.recorded == CALLS for one in done)
+    assert min(one.summary.recorded for one in done) > 0
+    assert set(shop.log) == shop.asked.keys()
+    assert len(shop.log) < 2 * CALLS  # rounds are small: of most, all calls are under way at once
 
 
 def test_recording_works_within_an_event_loop(address: str, tmp_path: Path) -> None:

@@ -19,7 +19,14 @@ from toolorch_env.core.errors import ConfigurationError, RecordingError, Unanswe
 from toolorch_env.core.tools import Tool
 from toolorch_env.recording.http import HttpApi, open_http_api
 from toolorch_env.recording.http.openapi import operations_from_openapi
-from toolorch_env.recording.redaction import REDACTED, Redactor, secrets_of_headers, secrets_of_url
+from toolorch_env.recording.redaction import (
+    REDACTED,
+    Redactor,
+    secrets_of_command,
+    secrets_of_environment,
+    secrets_of_headers,
+    secrets_of_url,
+)
 
 KEY = "s3cr&t/kéy=42"
 TOKEN = 'to"ken\\ with% all+<kinds>'
@@ -106,7 +113,7 @@ def test_nothing_of_a_secret_comes_back(api: HttpApi, server: Server, caplog: py
 
 @pytest.mark.parametrize("tool", ["hang_up", "bomb", "slow", "loop", "empty_500", "raw_PGh0bWw", "no_tool", "echo"])
 def test_messages_hold_no_secret(api: HttpApi, caplog: pytest.LogCaptureFixture, tool: str) -> None:
-    arguments = {TOKEN: KEY} if tool in ("no_tool", "echo") else {"q": KEY}
+    arguments = {TOKEN: KEY} if tool in ("no_tool", "echo") else {"q": "public"}
     with caplog.at_level(logging.DEBUG), pytest.raises(UnansweredError) as caught:
         asyncio.run(ask(api, tool, **arguments))
     assert hidden(f"{caught.value} {caught.value!r}")
@@ -192,7 +199,41 @@ def test_names_of_other_things(name: str) -> None:
 
 
 def test_more_names_can_be_given() -> None:
-    assert Redactor(names=["Session-ID"]).arguments({"session_id": "abc", "n": 1}) == {"session_id": REDACTED, "n": 1}
+    assert Redactor(names=["Session-ID"]).body({"session_id": "abc", "n": 1}) == {"session_id": REDACTED, "n": 1}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"token": "abcd"}, {"a": [{"password": "abcd"}]}, {"a": "my hunter22"}, {"hunter22": 1}, {"a": 987654}],
+)
+def test_arguments_that_hold_a_credential_are_objected_to(arguments: dict[str, Any]) -> None:
+    redactor = Redactor(secrets=["hunter22", "987654"])
+    told = redactor.objection({"fine": 1, **arguments})
+    assert told is not None
+    assert "credential" in told
+    assert "hunter22" not in told
+    assert redactor.objection({"tokens_used": 3, "a": [{"b": "abcd"}], "password": ""}) is None
+
+
+@pytest.mark.parametrize(
+    ("command", "secrets"),
+    [
+        (["server", "--api-key", "hunter22", "--verbose", "value"], {"hunter22"}),
+        (["server", "--github-token=hunter22", "--log=debug"], {"hunter22"}),
+        (["server", "postgresql://ada:p%40ss@host/db"], {"p%40ss", "p@ss"}),
+        (["server", "--dsn", "https://t0ken@host/x?y=1@z"], {"t0ken"}),
+        (["env", "API_KEY=hunter22", "PLAIN=seen"], {"hunter22"}),
+        (["server", "--token", "--verbose", "https://example.org/@scope"], set()),
+        (["server", "--ticket", "hunter22"], {"hunter22"}),
+    ],
+)
+def test_secrets_of_commands(command: list[str], secrets: set[str]) -> None:
+    assert secrets_of_command(command, ["ticket"]) == secrets
+
+
+def test_secrets_of_environments() -> None:
+    environment = {"GITHUB_TOKEN": "hunter22", "URL": "redis://:hunter33@host", "TOKENS": "many", "KEY_PASSWORD": "abc"}
+    assert secrets_of_environment(environment) == {"hunter22", "hunter33"}
 
 
 @pytest.mark.parametrize("schema", [{"format": "password"}, {"writeOnly": True}])

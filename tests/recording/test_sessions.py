@@ -1,8 +1,11 @@
 """Recording tools that change state: runs of workflows in sessions of their own, and tasks drawn from them."""
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import orjson
 import pytest
 import yaml
 from playing import assert_oracle_succeeds
@@ -160,6 +163,32 @@ def test_answers_that_change_are_counted_and_lead_nowhere(plan: Plan, tmp_path: 
     done = record(open_python(Moody), tmp_path / "s.sqlite", plan, patience=Patience(sessions=1))
     assert done.summary.changed > 0
     assert verify_snapshot(tmp_path / "s.sqlite").ok
+
+
+class Numbered(Tray):
+    """Numbers the orders of all sessions."""
+
+    numbers: ClassVar[Iterator[int]] = itertools.count()
+
+    def order(self, dish: str, table: int) -> dict[str, Any]:
+        """Order a dish for a table."""
+        number = f"O{next(self.numbers)}"
+        self._orders[number] = {"order_id": number, "dish": dish, "table": table}
+        return self._orders[number]
+
+
+@pytest.mark.parametrize("sessions", [1, 8])
+def test_what_is_recorded_in_a_state_was_answered_in_it(plan: Plan, tmp_path: Path, sessions: int) -> None:
+    """Also where sessions that begin alike, at the same time, are answered differently."""
+    done = record(open_python(Numbered), tmp_path / "s.sqlite", plan, patience=Patience(sessions=sessions))
+    records = list(Snapshot(tmp_path / "s.sqlite").records())
+    orders = {r.key: r.response.body["order_id"] for r in records if r.tool == "order" and r.response.success}
+    read = [r for r in records if r.tool == "get_order" and r.state]
+    assert len(read) > 5
+    for made in read:
+        assert orjson.loads(made.arguments) == {"order_id": orders[made.state]}
+    assert done.summary.changed > 0
+    assert done.summary.planned == done.summary.known + done.summary.recorded
 
 
 def test_workflows_without_values_are_told(plan: Plan, tmp_path: Path) -> None:

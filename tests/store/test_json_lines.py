@@ -1,6 +1,7 @@
 """JSON lines: everything comes back, and what is wrong with a line is told with its number."""
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -80,9 +81,11 @@ def changed_line(number: int, change: Callable[[dict[str, Any]], Any]) -> bytes:
         (5, lambda line: line.pop("tool"), "line 5: tool"),
         (5, lambda line: line.pop("body"), "line 5: body"),
         (5, lambda line: line.update(status="200"), "line 5: status"),
-        (5, lambda line: line.update(status=100_000), "line 5: status"),
-        (5, lambda line: line.update(state="xyz"), "line 5"),
-        (5, lambda line: line.update(latency=-1), "line 5: latency"),
+        (5, lambda line: line.update(status=100_000), "line 5: .*status"),
+        (5, lambda line: line.update(state="xyz"), "line 5: state"),
+        (5, lambda line: line.update(state="00" * 15), "line 5: state"),
+        (5, lambda line: line.update(latency=-1), "line 5: .*latency"),
+        (5, lambda line: line.update(recorded_at=2**63), "line 5: .*time"),
         (5, lambda line: line.update(arguments=[]), "line 5: arguments"),
         (5, lambda line: line.update(surprise=1), "line 5: surprise"),
         (6, lambda line: b"", "holds 9 of 10 calls"),
@@ -145,3 +148,23 @@ def test_large_bodies_are_taken_a_few_at_a_time() -> None:
     assert [len(batch) for batch in in_batches(records(0, 4001))] == [2000, 2000, 1]
     with read_json_lines(io.BytesIO(written(large, compress=True)), "f") as store:
         assert [len(one.response.raw) for one in store.records()] == [9_000_002] * 5
+
+
+def test_a_line_of_any_length_is_refused_in_little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolorch_env.store.json_lines.MAX_LINE_BYTES", 2**16)
+    head = written([]).split(b"\n")[0]
+    endless = zstandard.compress(head + b"\n" + bytes(2**28))
+    tracemalloc.start()
+    with pytest.raises(SnapshotCorruptError, match="lines of mine, line 2 has more than 65,536 bytes"):
+        read_json_lines(io.BytesIO(endless), "lines of mine")
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_workflows_given_as_bytes_come_back_as_well() -> None:
+    data = written([], workflows=b'{ "b": [1.0, 2],\n "a": null }')
+    with read_json_lines(io.BytesIO(data), "f") as store:
+        assert store.workflows == b'{"b":[1.0,2],"a":null}'
+        again = io.BytesIO()
+        write_json_lines(store, again)
+    assert again.getvalue() == data

@@ -2,9 +2,11 @@
 
 import pickle
 import random
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -274,6 +276,23 @@ def test_only_calls_in_the_same_state_are_near(replay: SnapshotReplay, places: S
         assert rows
         assert {states[row] for row in rows if row is not None} == {state}
     assert ask(replay, "find", b"?" * 16, place="bern", height=77).source is Source.UNRECORDED_STATE
+
+
+def test_without_a_compiled_form_the_answers_are_the_same(
+    replay: SnapshotReplay, places: Snapshot, tmp_path: Path
+) -> None:
+    (tmp_path / "s.sqlite").write_bytes(places.path.read_bytes())
+    with closing(sqlite3.connect(tmp_path / "s.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM blobs WHERE name = 'compiled'")
+    bare = SnapshotReplay(Snapshot(tmp_path / "s.sqlite"), "nearest")
+    changed = places.tools.canonical(Call("change", {"a": "x"}))
+    answered = 0
+    for state in (b"", changed.key, b"?" * 16):
+        for place in PLACES:
+            wanted, found = (ask(one, "find", state, place=f"{place}s") for one in (replay, bare))
+            assert (wanted.raw, wanted.tier, wanted.source) == (found.raw, found.tier, found.source)
+            answered += wanted.source is Source.NEAREST and bool(state)
+    assert answered
 
 
 def test_a_nearest_answer_is_no_success_and_changes_no_state(replay: SnapshotReplay) -> None:

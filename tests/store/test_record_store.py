@@ -230,7 +230,7 @@ def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
         assert (path.read_bytes() if path.is_file() else b"") == before
 
 
-@pytest.mark.parametrize("name", ["missing/s.recording", "file/s.recording"])
+@pytest.mark.parametrize("name", ["missing/s.recording", "file/s.recording", "s\0.recording"])
 def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(SnapshotWriteError, match="cannot be written"):
@@ -245,6 +245,8 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path, name: st
         ("mysql://bob:secret@127.0.0.1/none", "not supported"),
         ("postgresql://bob:secret@127.0.0.1:port/none", "cannot be read"),
         ("sqlite://", "path"),
+        ("sqlite:///:memory:", "path"),
+        ("sqlite:///file:secret?mode=memory&uri=true", "path"),
     ],
 )
 def test_a_database_that_cannot_be_used_is_told_without_its_password(url: str, word: str) -> None:

@@ -121,6 +121,13 @@ def test_the_most_frequent_error_is_learned(found: list[Record], status: int, bo
     assert (tool.miss_status, tool.miss_body) == (status, body)
 
 
+def test_of_errors_that_all_differ_only_so_many_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolorch_env.store.sealing.MAX_DIFFERENT_ERRORS", 3)
+    found = sorted(errors(404, *map(str, range(20))), key=lambda one: one.response.row or 0)
+    tool = learned(*found, *errors(400, *map(str, range(20)), "x", "x"))
+    assert (tool.miss_status, tool.miss_body) == (404, min(one.response.body for one in found[:3]))
+
+
 def test_learned_errors_are_in_the_snapshot_and_not_in_the_store(tmp_path: Path) -> None:
     with RecordStore(None) as store:
         store.declare(TOOLS.values(), name="test")

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import ANY, OTHER, TOOLS, contents, random_records, record, records
-from small_world import EXTRA_LINKS
+from small_world import EXTRA_LINKS, WORKFLOWS, workflow_set
+from small_world import TOOLS as LIBRARY_TOOLS
 
 from toolorch_env.core.errors import (
     ConfigurationError,
@@ -127,6 +128,19 @@ def test_nothing_is_overwritten_unless_asked(tmp_path: Path, server: postgres.Se
         assert diff(older, place).same
         copy(newer, place, overwrite=True)
         assert content_hash(place, tmp_path) == content_hash(newer, tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_links_that_were_declared_do_not_hide_those_of_the_workflows(
+    tmp_path: Path, server: postgres.Server, kind: str
+) -> None:
+    with RecordStore(tmp_path / "s.recording") as store:
+        store.declare(LIBRARY_TOOLS, name="library", workflows=WORKFLOWS, links=EXTRA_LINKS)
+    copy(tmp_path / "s.recording", there := place_of(kind, tmp_path, server))
+    copy(there, tmp_path / "s.sqlite")
+    merge([there], tmp_path / "merged.sqlite")
+    for path in (tmp_path / "s.sqlite", tmp_path / "merged.sqlite"):
+        assert set(Snapshot(path).links) == workflow_set().links().union(EXTRA_LINKS)
 
 
 class Broken:

@@ -1,7 +1,9 @@
 """Verification: a sound file passes; whatever was damaged or tampered with is told, and never as a foreign error."""
 
+import contextlib
 import random
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 import zstandard
 from small_world import TOOLS, answers, workflow_set, write_small_world
 
-from toolorch_env.core.errors import SnapshotError
+from toolorch_env.core.errors import SnapshotCorruptError, SnapshotError, ToolOrchError
+from toolorch_env.store import transfer
 from toolorch_env.store.compiled import compile_records
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.verify import verify_snapshot
@@ -58,6 +61,12 @@ TAMPERING = {
     "second half of the key": f"UPDATE responses SET key_rest = key_rest + 1 WHERE {FIRST}",
     "first half of the key": f"UPDATE responses SET id = id + 1 WHERE {FIRST}",
     "digest": f"UPDATE responses SET digest = digest + 1 WHERE {FIRST}",
+    "digest is text": f"UPDATE responses SET digest = 'x' WHERE {FIRST}",
+    "state is text": f"UPDATE responses SET state = 'x' WHERE {FIRST}",
+    "state is a number": f"UPDATE responses SET state = 1.5 WHERE {FIRST}",
+    "state is no key": f"UPDATE responses SET state = x'00ff' WHERE {FIRST}",
+    "latency is text": f"UPDATE responses SET latency_us = 'x' WHERE {FIRST}",
+    "time is a blob": f"UPDATE responses SET recorded_at = x'00' WHERE {FIRST}",
     "digest is gone": f"UPDATE responses SET digest = 0 WHERE {FIRST}",
     "tool": f"UPDATE responses SET tool_id = (tool_id + 1) % 9 WHERE {FIRST}",
     "no tool": f"UPDATE responses SET tool_id = 99 WHERE {FIRST}",
@@ -75,6 +84,9 @@ TAMPERING = {
     "tool without a name": "UPDATE tools SET name = '' WHERE id = 3",
     "tool order": "UPDATE tools SET id = 77 WHERE id = 3",
     "added tool": "INSERT INTO tools VALUES (50, 'x', '', '{}', 404, 'null', 1)",
+    "tool description is a blob": "UPDATE tools SET description = x'00' WHERE id = 3",
+    "error status is a blob": "UPDATE tools SET miss_status = x'00' WHERE id = 3",
+    "provenance is a blob": "UPDATE meta SET value = x'00'",
     "error body": "UPDATE tools SET miss_body = '{}' WHERE id = 3",
     "error status": "UPDATE tools SET miss_status = 400 WHERE id = 3",
     "content hash": "UPDATE meta SET value = 'x' WHERE name = 'content_hash'",
@@ -88,6 +100,7 @@ TAMPERING = {
     "dropped blobs": "DROP TABLE blobs",
     "dropped meta": "DROP TABLE meta",
     "rounded key of another row": "UPDATE rounded_keys SET response_id = (SELECT max(response_id) FROM rounded_keys)",
+    "rounded key of text": "UPDATE rounded_keys SET response_id = 'x'",
     "rounded key of no row": "UPDATE rounded_keys SET response_id = 1",
     "deleted rounded key": "DELETE FROM rounded_keys WHERE id = (SELECT min(id) FROM rounded_keys)",
     "dropped rounded keys": "DROP TABLE rounded_keys",
@@ -105,11 +118,33 @@ def problems_of(path: Path) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("what", TAMPERING)
-def test_tampering_is_told(copy: Path, what: str) -> None:
+def test_tampering_is_told(copy: Path, library: Path, tmp_path: Path, what: str) -> None:
     edit(copy, TAMPERING[what])
     problems = problems_of(copy)
     assert problems
     assert all(isinstance(problem, str) and problem for problem in problems)
+    for use in (used_everything, lambda p: transfer.copy(p, tmp_path / "c.jsonl"), lambda p: transfer.diff(library, p)):
+        with contextlib.suppress(ToolOrchError):
+            use(copy)
+
+
+CLAIMS_10_GB = b"\x28\xb5\x2f\xfd\xe0" + (10 * 2**30).to_bytes(8, "little") + b"\x01\x00\x00"
+"""A whole zstd frame but for what it says of its length."""
+
+
+def test_what_claims_to_be_10_gb_is_told_in_little_memory(copy: Path) -> None:
+    assert zstandard.frame_content_size(CLAIMS_10_GB) == 10 * 2**30
+    edit(copy, "UPDATE responses SET content = ?", CLAIMS_10_GB)
+    edit(copy, "UPDATE blobs SET data = ? WHERE name = 'compiled'", CLAIMS_10_GB)
+    snapshot = Snapshot(copy)
+    call = snapshot.tools.canonical(answers()[0][0])
+    for use in (lambda: snapshot.look_up(call), lambda: snapshot.compiled, lambda: list(snapshot.records())):
+        tracemalloc.start()
+        with pytest.raises(SnapshotCorruptError, match=r"copy\.sqlite is damaged: .*larger than any"):
+            use()
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+        tracemalloc.stop()
+    assert "larger than any" in problems_of(copy)[0]
 
 
 def changed_body(path: Path, change: Callable[[bytes], bytes]) -> None:
@@ -153,7 +188,7 @@ def used_everything(path: Path) -> list[object]:
     compiled = snapshot.compiled
     found: list[object] = [snapshot.look_up(snapshot.tools.canonical(call)) for call, _, _ in answers()]
     bodies = [(r.status, r.body) for r in found if r is not None]  # type: ignore[attr-defined]
-    return [bodies, dict(snapshot.tools), compiled and compiled.values, snapshot.blob("workflows")]
+    return [bodies, dict(snapshot.tools), compiled and list(compiled.values), snapshot.blob("workflows")]
 
 
 def assert_told_or_harmless(path: Path, sound: list[object], what: str) -> None:

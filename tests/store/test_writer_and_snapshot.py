@@ -8,6 +8,7 @@ import stat
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,11 @@ def test_a_place_that_cannot_be_written_is_told_at_once(tmp_path: Path) -> None:
         assert str(path) in str(caught.value)
 
 
+def test_a_path_that_no_file_can_have_is_a_write_error(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotWriteError, match="cannot be written"):
+        write(tmp_path / "s\0.sqlite")
+
+
 def test_a_folder_in_the_place_of_the_file_is_a_write_error(tmp_path: Path) -> None:
     (tmp_path / "s.sqlite").mkdir()
     with pytest.raises(SnapshotWriteError, match=r"s\.sqlite"):
@@ -211,6 +217,51 @@ def test_what_is_not_json_cannot_be_recorded(tmp_path: Path, call: Call, body: A
         with pytest.raises(RecordingError, match=call.tool):
             writer.add(call, 200, body)
         assert len(writer) == 0
+
+
+@pytest.mark.parametrize(
+    ("what", "told"),
+    [
+        ("status", {"status": "200"}),
+        ("status", {"status": 200.0}),
+        ("status", {"status": True}),
+        ("status", {"status": None}),
+        ("status", {"status": -1}),
+        ("status", {"status": 2**15}),
+        ("latency", {"latency": "0"}),
+        ("latency", {"latency": -1e-9}),
+        ("latency", {"latency": float("nan")}),
+        ("latency", {"latency": 1e30}),
+        ("time", {"recorded_at": 1.5}),
+        ("time", {"recorded_at": -1}),
+        ("time", {"recorded_at": 2**63}),
+    ],
+)
+def test_numbers_that_no_snapshot_can_hold_are_refused_at_once(tmp_path: Path, what: str, told: dict[str, Any]) -> None:
+    with SnapshotWriter(tmp_path / "s.sqlite", [ANY], name="test") as writer:
+        with pytest.raises(RecordingError, match=f"call of any cannot be recorded: its {what} is"):
+            writer.add(Call("any", {}), body=1, **{"status": 200, **told})
+        assert writer.add(Call("any", {}), HTTPStatus.OK, 1)
+    assert [record.response.status for record in Snapshot(tmp_path / "s.sqlite").records()] == [200]
+
+
+@pytest.mark.parametrize("state", [b"x", b"x" * 15, b"x" * 17])
+def test_a_state_that_is_no_key_is_refused(tmp_path: Path, state: bytes) -> None:
+    with SnapshotWriter(tmp_path / "s.sqlite", [ANY], name="test") as writer:
+        call = writer.tools.canonical(Call("any", {})).within(state)
+        with pytest.raises(RecordingError, match=r"state .* is no key"):
+            writer.add(call, 200, 1)
+
+
+def test_what_could_not_be_read_again_is_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("records", "content"):
+        monkeypatch.setattr(f"toolorch_env.store.{module}.MAX_CONTENT_BYTES", 1000)
+    largest = "x" * (1000 - len(b'{}\n""'))
+    with SnapshotWriter(tmp_path / "s.sqlite", [ANY], name="test") as writer:
+        with pytest.raises(RecordingError, match="larger than 1,000 bytes"):
+            writer.add(Call("any", {}), 200, largest + "x")
+        writer.add(Call("any", {}), 200, largest)
+    assert [record.response.body for record in Snapshot(tmp_path / "s.sqlite").records()] == [largest]
 
 
 @pytest.mark.parametrize("body", [float("nan"), {"x": [float("inf")]}])

@@ -22,7 +22,6 @@ from toolorch_env.cli.recording_options import (
     read_credentials,
     read_environment,
     read_headers,
-    secrets_of_environment,
     with_recording_options,
 )
 from toolorch_env.cli.snapshots import JSON_LINES
@@ -120,18 +119,16 @@ def record_mcp(
 
     async def open_api(plan: "Plan") -> "Api":
         from toolorch_env.recording.mcp import open_mcp
-        from toolorch_env.recording.redaction import Redactor, secrets_of_headers, secrets_of_url
 
-        secrets = secrets_of_headers(headers) | secrets_of_environment(environment, plan.credentials)
-        secrets |= {*secret.values(), *(secrets_of_url(url) if url else ())}
         return await open_mcp(
             command,
             url,
-            environment={**environment, **secret},
+            environment=environment,
+            credentials=secret,
+            credential_names=plan.credentials,
             headers=headers,
             timeout=options.timeout,
             max_response_bytes=options.max_response_bytes,
-            redact=Redactor(plan.credentials, secrets).body,
         )
 
     run_recording(open_api, options)
@@ -149,13 +146,12 @@ def record_python(
 
     async def open_api(plan: "Plan") -> "Api":
         from toolorch_env.recording.python import open_python
-        from toolorch_env.recording.redaction import Redactor
 
         return open_python(
             target,
             timeout=options.timeout,
             max_response_bytes=options.max_response_bytes,
-            redact=Redactor(plan.credentials).body,
+            credential_names=plan.credentials,
         )
 
     if str(Path.cwd()) not in sys.path:
@@ -169,10 +165,10 @@ def run_recording(open_api: OpenApi, options: RecordingOptions) -> None:
     check_target(options.out)
     if options.save_plan is not None:
         check_writable(options.save_plan)
-    if options.dry_run:
-        asyncio.run(_forecast(open_api, plan, options))
-        return
     try:
+        if options.dry_run:
+            asyncio.run(_forecast(open_api, plan, options))
+            return
         recording = asyncio.run(_record(open_api, plan, options))
     except KeyboardInterrupt:
         error_console.print("interrupted")

@@ -114,7 +114,7 @@ def show_unreached(unreached: Mapping[str, str]) -> None:
         tools.setdefault(why, []).append(tool)
     table = Table("not reached", "why")
     for why, names in tools.items():
-        table.add_row(", ".join(names), escape(why))
+        table.add_row(escape(", ".join(names)), escape(why))
     console.print(table)
 
 
@@ -126,7 +126,7 @@ def show_forecast(forecast: "Forecast", tools: ToolSet) -> None:
             most = forecast.depends.get(tool, 0)
             further = "no limit" if most is None else f"at most {most:,}" if most else ""
             counts = (forecast.by_tool.get(tool, 0), forecast.known_by_tool.get(tool, 0))
-            table.add_row(tool, *(f"{count:,}" for count in counts), further)
+            table.add_row(escape(tool), *(f"{count:,}" for count in counts), further)
     footers = ("all", f"{forecast.planned:,}", f"{forecast.known:,}", "")
     for column, footer in zip(table.columns, footers, strict=True):
         column.footer = footer
@@ -139,12 +139,15 @@ def show_kept(target: str) -> None:
     """Tells what an unfinished recording has kept, and how to go on."""
     from toolorch_env.recording.record import working_file
     from toolorch_env.store.databases import is_url
+    from toolorch_env.store.locks import WritingLock
     from toolorch_env.store.record_store import RecordStore
 
     where = target if is_url(target) else working_file(target)
-    if isinstance(where, Path) and not where.is_file():
-        return
     try:
+        if isinstance(where, Path):
+            if not where.is_file():
+                return
+            WritingLock(where).release()  # else it is another recorder's
         with RecordStore(where, create=False) as store:
             count = len(store)
     except SnapshotError:  # it is the database that is gone, or somebody else's

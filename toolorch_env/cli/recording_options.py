@@ -2,7 +2,7 @@
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -114,24 +114,6 @@ def read_environment(given: Iterable[str]) -> dict[str, str]:
             raise ConfigurationError(f"--env number {number} must be NAME=VALUE")
         environment[name] = _filled_in(value, f"the variable {name!r}")
     return environment
-
-
-def secrets_of_environment(environment: Mapping[str, str], names: Iterable[str]) -> set[str]:
-    """Values of environment variables whose names end like those of credentials, as ``GITHUB_TOKEN`` does.
-
-    Args:
-        environment: the variables.
-        names: names of credentials besides the usual ones.
-    """
-    from toolorch_env.recording.redaction import SHORTEST_SECRET, Redactor
-
-    is_credential = Redactor(names).is_credential_name
-
-    def ends_like_one(name: str) -> bool:
-        words = name.split("_")
-        return any(is_credential("_".join(words[start:])) for start in range(len(words)))
-
-    return {value for name, value in environment.items() if len(value) >= SHORTEST_SECRET and ends_like_one(name)}
 
 
 def _filled_in(value: str, what: str) -> str:

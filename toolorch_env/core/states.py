@@ -1,12 +1,26 @@
 """The state of a session: what was changed so far decides how the same call is answered next."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from toolorch_env.core.calls import CanonicalCall
 from toolorch_env.core.responses import Response
 
 
-def state_after(call: CanonicalCall, response: Response, read_only: bool) -> bytes:
+class MadeCall(Protocol):
+    """A call in the state that it was made in: a canonical call, or a recorded one."""
+
+    @property
+    def key(self) -> bytes:
+        """Key of the call in its state."""
+        ...
+
+    @property
+    def state(self) -> bytes:
+        """What was changed before it (see :attr:`toolorch_env.core.calls.CanonicalCall.state`)."""
+        ...
+
+
+def state_after(call: MadeCall, response: Response, read_only: bool) -> bytes:
     """The state of a session after a call.
 
     Only a state-changing call that the API answered with success moves a session on, to a state that is named by the

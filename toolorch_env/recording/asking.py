@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from math import inf
 from typing import TypeVar
 
 from aiolimiter import AsyncLimiter
@@ -48,7 +49,7 @@ class Patience:
         for name in ("sessions", "attempts", "give_up_after"):
             if getattr(self, name) < 1:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.rate is not None and not self.rate > 0:
+        if self.rate is not None and not 0 < self.rate < inf:
             raise ConfigurationError(f"the rate must be more than 0 calls a second, got {self.rate}")
 
 
@@ -107,7 +108,7 @@ class Asker:
         Raises:
             RecordingError: the API seems to be gone for good.
         """
-        return await self._patiently(call.tool, lambda: self._attempt(call), _may_help)
+        return await self._patiently(call.tool, lambda: self._attempt(call), lambda error: error.retryable)
 
     async def in_fresh_session(self, tool: str, work: Callable[[Ask], Awaitable[Result]]) -> Result | None:
         """What ``work`` makes of a fresh session, ``None`` where a call in it was not answered.
@@ -121,19 +122,25 @@ class Asker:
         Raises:
             RecordingError: the API seems to be gone for good.
         """
+        refused: list[UnansweredError] = []  # what was asked again in its session, as often as it may be
 
         async def attempt() -> Result:
             async with self._api.session() as session:
 
                 async def ask(call: Call) -> Answer:
-                    async for again in self._retrying(tool, _had_no_effect):
-                        with again:
-                            return await self._limited(session, call)
+                    try:
+                        async for again in self._retrying(tool, _had_no_effect):
+                            with again:
+                                return await self._limited(session, call)
+                    except UnansweredError as error:
+                        if _had_no_effect(error):
+                            refused.append(error)
+                        raise
                     raise AssertionError  # the loop ends by an answer or an error
 
                 return await work(ask)
 
-        return await self._patiently(tool, attempt, _may_help)
+        return await self._patiently(tool, attempt, lambda error: error.retryable and error not in refused)
 
     async def close(self) -> None:
         """Closes the session; the next call opens another one."""
@@ -191,10 +198,6 @@ class Asker:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, UnansweredError) else None
         return self._pauses(state) if asked is None else asked
-
-
-def _may_help(error: UnansweredError) -> bool:
-    return error.retryable
 
 
 def _had_no_effect(error: UnansweredError) -> bool:

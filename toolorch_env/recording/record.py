@@ -4,9 +4,10 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -20,10 +21,12 @@ from toolorch_env.recording.plans.runs import plan_workflows
 from toolorch_env.recording.proposals.proposal import propose, unreached
 from toolorch_env.recording.recorder import Progress, Recorder, Summary, marked_tools
 from toolorch_env.store.databases import is_url
+from toolorch_env.store.declaring import check_same
 from toolorch_env.store.record_store import RecordStore
-from toolorch_env.store.records import Record
+from toolorch_env.store.records import Record, in_batches
 from toolorch_env.store.sealing import seal
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.sources import provenance
 
 MAX_PROPOSALS = 6
 """Without a plan: so often further calls are proposed from what was answered."""
@@ -116,7 +119,7 @@ async def record_async(
     tools = marked_tools(api.tools, plan)
     with _working_store(target) as store:
         _declare(store, api, tools, plan, target)
-        recorder = Recorder(api, tools, store, patience or Patience(), progress)
+        recorder = Recorder(api, tools, store, patience or Patience(), progress, shared=is_url(target))
         done = await _carry_out(recorder, tools, store, plan)
         responses = len(store)
         if not responses:
@@ -125,8 +128,6 @@ async def record_async(
         if not is_url(target):
             _remove_unfinished(Path(target))
             seal(store, Path(target), learn_misses=True)
-    if not is_url(target):
-        _remove(working_file(target))
     return Recording(recorder.summary, done, responses, _unreached(tools, done))
 
 
@@ -208,21 +209,15 @@ def working_file(target: str | os.PathLike[str]) -> Path:
 
 @contextmanager
 def _working_store(target: str | os.PathLike[str]) -> Iterator[RecordStore]:
-    """The store that answers go to. One that holds none after an error goes away again."""
-    empty = False
-    try:
-        with _open_store(target) as store:
-            try:
-                yield store
-            finally:
-                empty = not len(store)
-    finally:
-        if empty and not is_url(target):
-            _remove(working_file(target))
-
-
-def _open_store(target: str | os.PathLike[str]) -> RecordStore:
-    return RecordStore(_where(target))
+    """The store that answers go to. Its file goes away when the snapshot is written, or if it holds nothing."""
+    with RecordStore(_where(target)) as store:
+        done = False
+        try:
+            yield store
+            done = True
+        finally:
+            if not is_url(target) and (done or not len(store)):
+                _remove(working_file(target))  # while it is locked: else it may be another recorder's already
 
 
 def _where(target: str | os.PathLike[str]) -> str | Path:
@@ -230,40 +225,26 @@ def _where(target: str | os.PathLike[str]) -> str | Path:
 
 
 def _declare(store: RecordStore, api: Api, tools: ToolSet, plan: Plan, target: str | os.PathLike[str]) -> None:
+    """Says what is recorded. What was said before stays where nothing else is said now."""
     workflows = plan_workflows(plan, tools)
-    document = None
+    document: Any = None
     if workflows is not None and plan.workflows is not None:
         document = yaml.safe_load((plan.folder / plan.workflows.file).read_text(encoding="utf-8"))
+    finished = None if is_url(target) or not Path(target).exists() else Snapshot(target)
+    if finished is not None:
+        check_same(str(finished.path), finished.tools, tools)
+    before = store.meta if finished is None else provenance(finished)
     store.declare(
         tools.values(),
-        name=plan.name or (api.source if is_url(target) else Path(target).stem),
-        description=plan.description,
-        source=plan.source or api.source,
-        licence=plan.licence,
-        workflows=document,
+        name=plan.name or before.get("name") or (api.source if is_url(target) else Path(target).stem),
+        description=plan.description or before.get("description", ""),
+        source=plan.source or before.get("source") or api.source,
+        licence=plan.licence or before.get("licence", ""),
+        workflows=finished.workflows if document is None and finished is not None else document,
+        links=None if finished is None else finished.links,
     )
-    if not is_url(target) and Path(target).exists():
-        _take_over(Snapshot(target), tools, store)
-
-
-def _take_over(snapshot: Snapshot, tools: ToolSet, store: RecordStore) -> None:
-    """Puts what a finished snapshot holds into the store, to be added to."""
-    for tool in tools.values():
-        other = snapshot.tools.get(tool.name)
-        if other is None or replace(other, miss_status=404, miss_body=None) != replace(
-            tool, miss_status=404, miss_body=None
-        ):
-            raise RecordingError(
-                f"{snapshot.path} holds another API: its tool {tool.name!r} is missing or differs. "
-                "Record into another file, or remove this one"
-            )
-    batch: list[Record] = []
-    for record in snapshot.records():
-        batch.append(record)
-        if len(batch) == 1000:
-            store.add(batch)
-            batch = []
-    store.add(batch)
+    for batch in in_batches(finished.records() if finished is not None else ()):
+        store.add(batch)
 
 
 def _held_records(target: str | os.PathLike[str]) -> dict[bytes, Record]:
@@ -282,6 +263,6 @@ def _remove_unfinished(target: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm", "-journal", ".lock"):
+    for suffix in ("", "-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).unlink()

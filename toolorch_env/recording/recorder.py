@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from random import SystemRandom
 from typing import Any
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
+from toolorch_env.core.errors import RecordingError, UnansweredError
 from toolorch_env.core.states import state_after
 from toolorch_env.recording.api import Answer, Api
 from toolorch_env.recording.asking import Ask, Asker, Patience, Unanswered, limiter_of
@@ -28,12 +30,13 @@ class Summary:
     """What a recording has done so far.
 
     Attributes:
-        planned: calls planned so far, and calls of runs of workflows that were made.
+        planned: different calls planned so far, and calls of runs of workflows that were made.
         known: of these, calls that had been recorded before.
         recorded: of these, calls that were answered now.
         statuses: how often each status was answered now.
         unanswered: calls that got no answer that could be recorded.
-        changed: calls of repeated sessions that were answered otherwise than recorded before.
+        changed: calls of repeated sessions that were answered otherwise than recorded before. A session is recorded
+            up to there.
         runs: runs of workflows, and how many of them went to their end.
         seconds: since the recording began.
     """
@@ -70,11 +73,20 @@ class Recorder:
         tools: its tools, as they are recorded (see :func:`marked_tools`).
         store: where answers go, declared for these tools.
         patience: how hard the API is asked.
-        progress: is told after each call.
+        progress: is told after each call, and after each run of a workflow in a session of its own.
+        shared: whether other recorders may work into the store at the same time. Each takes an order of its own, and
+            looks again right before it asks.
     """
 
     def __init__(
-        self, api: Api, tools: ToolSet, store: RecordStore, patience: Patience, progress: Progress | None = None
+        self,
+        api: Api,
+        tools: ToolSet,
+        store: RecordStore,
+        patience: Patience,
+        progress: Progress | None = None,
+        *,
+        shared: bool = False,
     ) -> None:
         self.summary = Summary()
         self._api = api
@@ -82,13 +94,17 @@ class Recorder:
         self._store = store
         self._patience = patience
         self._progress = progress
+        self._shared = shared
         self._limiter = limiter_of(patience.rate)
         self._pending: dict[bytes, Record] = {}
         self._under_way: dict[bytes, asyncio.Future[None]] = {}
+        self._planned: set[bytes] = set()
         self._extractions: Mapping[str, Any] = {}
 
     async def carry_out(self, plan: Plan) -> Frontier:
         """Makes all calls of a plan that are not in the store; returns what was planned.
+
+        A call that got no answer is not asked again by a further plan.
 
         Raises:
             PlanError, WorkflowError: the plan or its workflows do not fit the API.
@@ -100,20 +116,31 @@ class Recorder:
         self._extractions = compile_extractions(plan.extract)
         async with self._workers() as work:
             while calls := frontier.next_round(self._store.find):
-                self.summary.planned += len(calls)
-                await work(self._missing(calls))
+                new = [call for call in calls if self._plan(call.key)]
+                if self._shared:
+                    SystemRandom().shuffle(new)
+                await work(self._missing(new))
             if workflows and plan.workflows and plan.workflows.runs:
                 literals = plan.workflows.literals
                 pools = {kind: frontier.values(source, self._store.find) for kind, source in literals.items()}
                 await work(draw_runs(plan, workflows, pools, self._tools))
         return frontier
 
+    def _plan(self, key: bytes) -> bool:
+        """Counts a call; says whether it is for the first time."""
+        if key in self._planned:
+            return False
+        self._planned.add(key)
+        self.summary.planned += 1
+        return True
+
     def _missing(self, calls: Sequence[CanonicalCall]) -> Iterator[CanonicalCall]:
-        """The calls that are not in the store, looked up late: others may be recording into it."""
+        """The calls that are not in the store."""
         for start in range(0, len(calls), CHUNK):
             part = calls[start : start + CHUNK]
             held = self._store.held([call.key for call in part])
             self.summary.known += len(held)
+            self._tell()
             yield from (call for call in part if call.key not in held)
 
     @asynccontextmanager
@@ -148,6 +175,7 @@ class Recorder:
                     await self._run(job, asker)
                 else:
                     await self._record(job, asker)
+                self._tell()
                 queue.task_done()
         finally:
             await asker.close()
@@ -162,12 +190,18 @@ class Recorder:
         if call.key in self._under_way:
             await self._under_way[call.key]
             return self._held(call)
+        if self._shared and (record := self._held(call)) is not None:
+            self.summary.known += 1
+            return record
         self._under_way[call.key] = asyncio.get_running_loop().create_future()
         try:
             record = await self._ask(call, asker)
             if record is not None:
                 self._keep([record])
             return record
+        except UnansweredError as error:
+            self.summary.unanswered.add(call.tool, error)
+            return None
         finally:
             self._under_way.pop(call.key).set_result(None)
 
@@ -177,18 +211,23 @@ class Recorder:
             answer = await asker.ask(plain)
         else:  # what it changes must not be seen by other calls
             answer = await asker.in_fresh_session(call.tool, lambda ask: ask(plain))
-        if answer is None:
-            self._tell()
-            return None
-        return self._as_record(call, answer)
+        return None if answer is None else self._as_record(call, answer)
 
     def _as_record(self, call: CanonicalCall, answer: Answer) -> Record:
+        """The record of an answer.
+
+        Raises:
+            UnansweredError: it is no JSON that can be kept, such as a number of more than 64 bits.
+        """
         body = answer.body
         if call.tool in self._extractions:
             body = extract(self._extractions[call.tool], body)
-        return make_record(
-            self._tools, call, answer.status, body, latency=answer.latency, recorded_at=answer.recorded_at
-        )
+        try:
+            return make_record(
+                self._tools, call, answer.status, body, latency=answer.latency, recorded_at=answer.recorded_at
+            )
+        except RecordingError as error:
+            raise UnansweredError("not JSON", str(error)) from None
 
     async def _run(self, run: Run, asker: Asker) -> None:
         self.summary.runs += 1
@@ -229,49 +268,62 @@ class Recorder:
         records = await self._chain(run, look_up)
         if missed:
             return None
-        self.summary.planned += len(records)
-        self.summary.known += len(records)
+        self.summary.known += sum(self._plan(record.key) for record in records)
         return records
 
     async def _chain_in_fresh_session(self, run: Run, asker: Asker) -> list[Record]:
         """Makes all calls of a run in a session of its own; they are kept together, or none of them."""
 
         async def work(ask: Ask) -> list[Record]:
-            async def record(call: CanonicalCall) -> Record | None:
-                made = self._as_record(call, await ask(Call(call.tool, call.arguments)))
-                held = self._held(call)
-                if held is not None and _said(held) != _said(made):
-                    self.summary.changed += 1
-                    return None  # it has led into another state than the recorded one
-                return held or made
+            async def answer(call: CanonicalCall) -> Record:
+                return self._as_record(call, await ask(Call(call.tool, call.arguments)))
 
-            return await self._chain(run, record)
+            return await self._chain(run, answer)
 
-        records = await asker.in_fresh_session(run.workflow.order[-1].tool, work) or []
-        self.summary.planned += len(records)
-        fresh = [record for record in records if record.key not in self._pending and not self._store.held([record.key])]
-        self.summary.known += len(records) - len(fresh)
-        self._keep(fresh)
-        return records
+        made = await asker.in_fresh_session(run.workflow.order[-1].tool, work)
+        if made is None:
+            self.summary.planned += 1  # the call that was not answered
+            return []
+        return self._keep_session(made)
+
+    def _keep_session(self, made: Sequence[Record]) -> list[Record]:
+        """Keeps the calls of a session, up to one that was answered otherwise before: it led into another state."""
+        held = self._all_held([record.key for record in made])
+        first, agreeing = dict(held), []
+        for record in made:
+            if _said(first.setdefault(record.key, record)) != _said(record):
+                self.summary.changed += 1
+                break
+            agreeing.append(record)
+        self.summary.known += sum(self._plan(record.key) and record.key in held for record in agreeing)
+        self._keep([record for record in agreeing if record.key not in held])
+        return agreeing
 
     async def _look_up_or_record(self, call: CanonicalCall, asker: Asker) -> Record | None:
-        self.summary.planned += 1
+        is_new = self._plan(call.key)
         record = self._held(call)
-        if record is None:
+        if record is not None:
+            self.summary.known += is_new
+            return record
+        if is_new or call.key in self._under_way:
             return await self._record(call, asker)
-        self.summary.known += 1
-        return record
+        return None  # it was asked, and not answered
 
     def _held(self, call: CanonicalCall) -> Record | None:
-        return self._pending.get(call.key) or self._store.find([call.key]).get(call.key)
+        return self._all_held([call.key]).get(call.key)
+
+    def _all_held(self, keys: Sequence[bytes]) -> dict[bytes, Record]:
+        """The records that there are under some keys, in the store or on their way to it."""
+        pending = {key: self._pending[key] for key in keys if key in self._pending}
+        return self._store.find([key for key in keys if key not in pending]) | pending
 
     def _keep(self, records: Sequence[Record]) -> None:
         """Keeps records; those kept together reach the store together or not at all."""
         for record in records:
-            self.summary.recorded += 1
-            self.summary.statuses[record.response.status] += 1
-            self._pending.setdefault(record.key, record)
-        self._tell()
+            if record.key not in self._pending:
+                self.summary.recorded += 1
+                self.summary.statuses[record.response.status] += 1
+                self._pending[record.key] = record
 
     def _flush(self) -> None:
         if self._pending:

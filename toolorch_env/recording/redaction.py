@@ -38,7 +38,16 @@ _PLAIN_HEADERS = frozenset(
     {"accept", "acceptcharset", "acceptencoding", "acceptlanguage", "cachecontrol", "connection", "contenttype"}
     | {"origin", "pragma", "prefer", "referer", "useragent", "xrequestedwith"}
 )
-_LOGGERS = ("httpx", "httpcore", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
+_LOGGERS = (
+    *("httpx", "httpx2", "mcp.client.session", "mcp.client.sse", "mcp.client.streamable_http"),
+    *("mcp.shared.dispatcher", "mcp.shared.jsonrpc_dispatcher", "mcp.shared.session"),
+    *(
+        f"{name}{part}"
+        for name in ("httpcore", "httpcore2")
+        for part in ("", ".connection", ".http11", ".http2", ".proxy", ".socks")
+    ),
+)
+_USERINFO = re.compile(r"[a-z][a-z0-9+.-]*://([^/\s?#]*)@", re.IGNORECASE)
 _SHORTEST_FRAGMENT = 5
 _OTHER_FORMS = {" ": r"\+", "\n": r"\\+n", "\r": r"\\+r", "\t": r"\\+t"}
 
@@ -112,9 +121,12 @@ class Redactor:
             return REDACTED
         return self.body(value)
 
-    def arguments(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a call without credentials."""
-        return {self.text(name): self._field(name, value) for name, value in arguments.items()}
+    def objection(self, arguments: Mapping[str, Any]) -> str | None:
+        """Why a call with these arguments cannot be recorded: what holds a credential; ``None`` if nothing does."""
+        for name, value in arguments.items():
+            if self.body({name: value}) != {name: value}:
+                return f"the argument {self.text(name)!r} is or holds a credential, and those are not recorded"
+        return None
 
     def tool(self, tool: Tool, credentials: Iterable[str] = ()) -> Tool:
         """The tool without its parameters that are credentials, and without secrets in what it says of the others.
@@ -137,7 +149,7 @@ class Redactor:
 
     @contextmanager
     def redacting_logs(self) -> Iterator[None]:
-        """While open, what the HTTP client logs holds no secrets. May be open several times at once."""
+        """While open, what the clients of HTTP and MCP log holds no secrets. May be open several times at once."""
         log_filter = _LogFilter(self)
         loggers = [logging.getLogger(name) for name in _LOGGERS]
         for logger in loggers:
@@ -158,6 +170,9 @@ class _LogFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = self._redactor.text(record.getMessage()), ()
+        if record.exc_info:
+            record.exc_text = self._redactor.text(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
         return True
 
 
@@ -212,6 +227,51 @@ def secrets_of_url(url: str) -> set[str]:
     found = {value for name, value in parse_qsl(parts.query) if _plain_name(name) in CREDENTIAL_NAMES}
     found |= {parts.netloc.rpartition("@")[0], parts.password or parts.username or ""}
     return (found | set(map(unquote, found))) - {""}
+
+
+def secrets_of_command(words: Iterable[str], names: Iterable[str] = ()) -> set[str]:
+    """The secrets in a command: passwords in URLs, and what follows an option such as ``--api-key``.
+
+    Args:
+        words: program and arguments.
+        names: names of credentials besides the usual ones.
+    """
+    secrets: set[str] = set()
+    option = ""
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals:
+            secrets |= secrets_of_environment({name.lstrip("-").replace("-", "_"): value}, names)
+        elif option and not word.startswith("-"):
+            secrets |= secrets_of_environment({option: word}, names)
+        secrets |= _secrets_of_userinfo(word)
+        option = word.lstrip("-").replace("-", "_") if word.startswith("-") and not equals else ""
+    return secrets
+
+
+def secrets_of_environment(environment: Mapping[str, str], names: Iterable[str] = ()) -> set[str]:
+    """Values of environment variables whose names end like those of credentials, as ``GITHUB_TOKEN`` does.
+
+    Also passwords in URLs, whatever the variable is called.
+
+    Args:
+        environment: the variables.
+        names: names of credentials besides the usual ones.
+    """
+    known = CREDENTIAL_NAMES | set(map(_plain_name, names))
+
+    def ends_like_one(name: str) -> bool:
+        words = name.split("_")
+        return any(_plain_name("_".join(words[start:])) in known for start in range(len(words)))
+
+    secrets = {value for name, value in environment.items() if len(value) >= SHORTEST_SECRET and ends_like_one(name)}
+    return secrets.union(*map(_secrets_of_userinfo, environment.values()))
+
+
+def _secrets_of_userinfo(text: str) -> set[str]:
+    """The passwords, or users that stand alone, in the URLs of a text; as written and decoded."""
+    found = {password or user for user, _, password in (part.partition(":") for part in _USERINFO.findall(text))}
+    return {secret for secret in found | set(map(unquote, found)) if len(secret) >= SHORTEST_SECRET}
 
 
 def _plain_name(name: str) -> str:

@@ -19,9 +19,13 @@ from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import canonical_json, tokens
 from toolorch_env.core.errors import SnapshotCorruptError, WorkflowError
 from toolorch_env.core.responses import Response
+from toolorch_env.core.states import state_after
 from toolorch_env.store.interned import ABSENT, InternedValues
 from toolorch_env.store.records import Record
 from toolorch_env.store.selection import Selector
+
+MAX_COMPILED_BYTES = 4 * 1024**3
+"""Compiled forms that claim to be larger are refused before any memory is taken for them."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -89,8 +93,9 @@ class Compiled:
     def argument_ids(self, tool: str, parameter: str) -> np.ndarray:
         """Ids of all values that some recorded success of a tool has for a parameter; int32, ascending."""
         table = self.tables[tool]
-        used = np.unique(table.arguments[:, table.parameters.index(parameter)])
-        return used[used != ABSENT]
+        column = table.arguments[:, table.parameters.index(parameter)]
+        used: np.ndarray = np.unique(column[column != ABSENT])
+        return used
 
     def to_bytes(self) -> bytes:
         """The compressed form that is stored in the snapshot."""
@@ -121,6 +126,8 @@ class Compiled:
             SnapshotCorruptError: the data is damaged.
         """
         try:
+            if zstandard.frame_content_size(data) > MAX_COMPILED_BYTES:
+                raise SnapshotCorruptError("it claims to be larger than any that is compiled")
             arrays = np.load(BytesIO(zstandard.ZstdDecompressor().decompress(data)), allow_pickle=False)
             header = orjson.loads(arrays["header"].tobytes())
             tables = {
@@ -138,7 +145,7 @@ class Compiled:
             values = InternedValues(arrays["values"].tobytes(), arrays["ends"], arrays["rounded"])
             return cls(values, tuple(Link(*link) for link in header["links"]), tables)
         except Exception as error:  # damaged data makes these libraries fail in a dozen ways
-            raise SnapshotCorruptError(f"the compiled form is damaged: {error}") from None
+            raise SnapshotCorruptError(f"the compiled form cannot be read: {error}") from None
 
 
 class _Interner:
@@ -186,7 +193,7 @@ def compile_records(records: Iterable[Record], tools: ToolSet, links: Iterable[L
     for record in records:
         response = record.response
         if response.success and response.row is not None:
-            after = record.key if record.tool in tools.state_changing else record.state
+            after = state_after(record, response, record.tool not in tools.state_changing)
             numbers = tuple(states.setdefault(state, len(states)) for state in (record.state, after))
             builders[record.tool].add(response.row, orjson.loads(record.arguments), response, numbers)
     stateful = len(states) > 1

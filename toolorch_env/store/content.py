@@ -86,7 +86,7 @@ class Unpacker:
                 raise SnapshotCorruptError("a recorded response claims to be larger than any that is recorded")
             arguments, separator, body = self._decompressor.decompress(content).partition(b"\n")
         except (zstandard.ZstdError, TypeError) as error:
-            raise SnapshotCorruptError(f"a recorded response is damaged: {error}") from None
+            raise SnapshotCorruptError(f"a response cannot be decompressed: {error}") from None
         if not separator:
-            raise SnapshotCorruptError("a recorded response is damaged: it has no body")
+            raise SnapshotCorruptError("a response has no body")
         return arguments, body

@@ -40,7 +40,7 @@ def as_url(where: Where) -> URL:
         raise SnapshotError(
             f"{describe(url)}: this kind of database is not supported; give a path or a postgresql:// URL"
         )
-    if url.get_backend_name() == "sqlite" and not url.database:
+    if url.get_backend_name() == "sqlite" and (not url.database or url.database.startswith((":memory:", "file:"))):
         raise SnapshotError("an SQLite URL needs the path of a file: sqlite:///recorded.sqlite")
     return url
 

@@ -57,14 +57,14 @@ def declared_blobs(workflows: Any, links: Iterable[Link] | None) -> dict[str, by
 
 
 def as_json(workflows: Any) -> bytes:
-    """A workflow document as it is stored; bytes are taken as they are.
+    """A workflow document, parsed or the bytes of it, as it is stored: without white space, the same for the same JSON.
 
     Raises:
         WorkflowError: it is not JSON.
     """
     try:
-        return workflows if isinstance(workflows, bytes) else orjson.dumps(workflows)
-    except TypeError as error:
+        return orjson.dumps(orjson.loads(workflows) if isinstance(workflows, bytes) else workflows)
+    except (TypeError, orjson.JSONDecodeError) as error:
         raise WorkflowError(f"the workflows are not JSON: {error}") from None
 
 

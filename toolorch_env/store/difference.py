@@ -51,7 +51,8 @@ class Difference:
 
     Attributes:
         tools_added, tools_removed: names of tools that only the right or the left one holds.
-        tools_changed: names of tools that both hold, but not alike.
+        tools_changed: names of tools that both hold, but not alike; the answer to unknown input counts, which a
+            recording learns only when it is finished.
         workflows_changed: whether the workflow documents differ.
         only_left, only_right, changed: number of calls by tool that only one holds, or that were answered differently.
         examples: some of these calls.

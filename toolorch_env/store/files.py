@@ -20,13 +20,15 @@ def replacing(path: Path) -> Iterator[Path]:
         raise SnapshotWriteError(f"{path} cannot be written: there is a folder of that name")
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".partial", dir=path.parent)
-    except OSError as error:
-        raise SnapshotWriteError(f"{path} cannot be written: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: the path holds a null byte
+        raise SnapshotWriteError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     os.close(descriptor)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())  # or a loss of power may leave the new name with nothing in it
         temporary.replace(path)
     except OSError as error:
         raise SnapshotWriteError(f"{path} cannot be written: {error.strerror or error}") from error

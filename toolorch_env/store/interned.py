@@ -26,9 +26,14 @@ class InternedValues(Sequence[Any]):
 
     def __init__(self, text: bytes, ends: np.ndarray, rounded_numbers: np.ndarray) -> None:
         self.text = text
-        self.ends = ends
         self.rounded_numbers = rounded_numbers
-        self._places = array("q", [0, *ends.tolist()])
+        self._places = array("q", [0])  # where each value begins, and the last one ends
+        self._places.frombytes(ends.astype(np.int64).tobytes())
+
+    @property
+    def ends(self) -> np.ndarray:
+        """Where each value ends in the text, int64, shape (n,)."""
+        return np.frombuffer(self._places, np.int64)[1:]
 
     @classmethod
     def of(cls, written: Iterable[bytes]) -> "InternedValues":

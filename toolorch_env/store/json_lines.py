@@ -8,7 +8,7 @@ import orjson
 import zstandard
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from toolorch_env.core.calls import Call, ToolSet
+from toolorch_env.core.calls import KEY_BYTES, Call, ToolSet
 from toolorch_env.core.errors import (
     RecordingError,
     SnapshotCorruptError,
@@ -18,6 +18,7 @@ from toolorch_env.core.errors import (
 )
 from toolorch_env.core.tools import Tool
 from toolorch_env.store.compiled import Link
+from toolorch_env.store.content import MAX_CONTENT_BYTES
 from toolorch_env.store.format import FORMAT_VERSION
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.records import Record, in_batches, make_record
@@ -25,6 +26,8 @@ from toolorch_env.store.sources import Source, provenance
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _LEVEL = 9
+MAX_LINE_BYTES = MAX_CONTENT_BYTES + 2**20
+"""Longer lines are refused: no recorded call, with what else stands in its line, has one."""
 
 
 class _Line(BaseModel):
@@ -55,10 +58,10 @@ class _Head(_Line):
 class _RecordLine(_Line):
     tool: str
     arguments: dict[str, Any]
-    state: str = ""
-    status: int = Field(ge=0, lt=2**15)
+    state: str = Field(default="", pattern=f"^([0-9a-f]{{{2 * KEY_BYTES}}})?$")
+    status: int
     body: Any
-    latency: float = Field(default=0.0, ge=0)
+    latency: float = 0.0
     recorded_at: int = 0
 
 
@@ -193,7 +196,9 @@ def _numbered_lines(file: BinaryIO, name: str) -> Iterator[tuple[int, bytes]]:
         frame = zstandard.ZstdDecompressor().stream_reader(lines, read_across_frames=True, closefd=False)
         lines = io.BufferedReader(frame)
     try:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(iter(lambda: lines.readline(MAX_LINE_BYTES + 1), b""), 1):
+            if len(line) > MAX_LINE_BYTES:  # a compressed file may unfold into any length
+                raise SnapshotCorruptError(f"{name}, line {number} has more than {MAX_LINE_BYTES:,} bytes")
             if line.strip():
                 yield number, line
     except (zstandard.ZstdError, OSError) as error:

@@ -2,7 +2,9 @@
 
 from hashlib import blake2b
 from struct import Struct
+from struct import error as StructError  # noqa: N812  a class
 
+from toolorch_env.core.errors import SnapshotCorruptError
 from toolorch_env.core.responses import Response
 
 _HALVES = Struct(">qq")
@@ -15,8 +17,15 @@ def split_key(key: bytes) -> tuple[int, int]:
 
 
 def join_key(row: int, rest: int) -> bytes:
-    """The 16-byte key of its two halves."""
-    return _HALVES.pack(row, rest)
+    """The 16-byte key of its two halves.
+
+    Raises:
+        SnapshotCorruptError: one of them is no 64-bit integer.
+    """
+    try:
+        return _HALVES.pack(row, rest)
+    except StructError as error:
+        raise SnapshotCorruptError(f"a key is damaged: {error}") from None
 
 
 def body_digest(response: Response) -> int:

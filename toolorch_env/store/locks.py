@@ -33,8 +33,8 @@ class WritingLock:
                 f"{path} is being written by {self._holder()}: wait until it is done,"
                 " or record into another file and merge the two"
             ) from None
-        except OSError as error:
-            raise SnapshotWriteError(f"{path} cannot be written: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:  # ValueError: the path holds a null byte
+            raise SnapshotWriteError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
         self._leave_name()
 
     def _leave_name(self) -> None:

@@ -3,6 +3,7 @@
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from toolorch_env.core.calls import CanonicalCall, canonical_call
 from toolorch_env.core.canonical import canonical_json, rounded
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.core.signatures import Signature
-from toolorch_env.store.compiled import ToolTable, compile_records
+from toolorch_env.store.compiled import Compiled, ToolTable, compile_records
 from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.keys import split_key
 from toolorch_env.store.snapshot import Snapshot
@@ -81,19 +82,20 @@ class NearestCalls:
         arguments, tier = found
         return canonical_call(call.tool, arguments).within(call.state), tier
 
+    @cached_property
+    def _compiled(self) -> Compiled:
+        return self._snapshot.compiled or compile_records(self._snapshot.records(), self._snapshot.tools, ())
+
     def _index(self, tool: str) -> "_ToolIndex":
-        compiled = self._snapshot.compiled or compile_records(self._snapshot.records(), self._snapshot.tools, ())
         signature = self._snapshot.tools.signature(tool)
-        return _ToolIndex(compiled.tables[tool], compiled.values, signature, self._similarity)
+        return _ToolIndex(self._compiled.tables[tool], self._compiled.values, signature, self._similarity)
 
     def _state_number(self, state: bytes) -> int | None:
         """The number of a state in the compiled tables, ``None`` if no recorded call led to it."""
         if not state:
             return 0
-        if self._snapshot.compiled is None:
-            return None
         for name in self._snapshot.tools.state_changing:
-            table = self._snapshot.compiled.tables[name]
+            table = self._compiled.tables[name]
             place = table.find(split_key(state)[0])
             if place is not None and table.after is not None:
                 return int(table.after[place])

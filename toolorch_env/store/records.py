@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from struct import error as StructError  # noqa: N812  a class
 from typing import Any
 
 import orjson
 
-from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
+from toolorch_env.core.calls import KEY_BYTES, Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import canonical_json, plain
 from toolorch_env.core.errors import RecordingError, SnapshotCorruptError
 from toolorch_env.core.responses import Response, Source
-from toolorch_env.store.content import Unpacker
+from toolorch_env.store.content import MAX_CONTENT_BYTES, Unpacker
 from toolorch_env.store.keys import body_digest, join_key, split_key
 
 
@@ -42,30 +41,46 @@ def make_record(
     Args:
         tools: the tools of the API.
         call: the call, in its state if it is canonical, else in the state of a fresh session.
-        status: HTTP status or its nearest equivalent.
+        status: HTTP status or its nearest equivalent, from 0 to 32,767.
         body: the JSON body, parsed.
-        latency: seconds.
-        recorded_at: Unix time in seconds.
+        latency: seconds, 0 or more.
+        recorded_at: Unix time in seconds, 0 or more.
 
     Raises:
-        RecordingError: the tool is unknown, or arguments or body are not JSON.
+        RecordingError: the tool is unknown, a number is out of its range, the state is no key, arguments or body are
+            not JSON, or they are larger than :data:`toolorch_env.store.content.MAX_CONTENT_BYTES`.
     """
     if call.tool not in tools:
         raise RecordingError(f"there is no tool {call.tool!r} in this snapshot")
-    if not 0 <= latency < float("inf"):
-        raise RecordingError(f"a call of {call.tool} cannot be recorded: its latency is {latency}")
     try:
+        _check_number("status", status, int, 2**15)
+        _check_number("latency", latency, (int, float), 1e12)
+        _check_number("time", recorded_at, int, 2**63)
         canonical = call if isinstance(call, CanonicalCall) else tools.canonical(call)
-        # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
-        arguments = bytes(memoryview(canonical_json(canonical.arguments)))
-        plain(body)  # NaN and infinity are refused here; orjson would write null
-        raw = bytes(memoryview(orjson.dumps(body)))
+        arguments, raw = _written(canonical, body)
     except (ValueError, TypeError, RecursionError) as error:
         raise RecordingError(f"a call of {call.tool} cannot be recorded: {error}") from None
     row = split_key(canonical.key)[0]
     response = Response(status, raw, Source.RECORDED, latency=latency, recorded_at=recorded_at, row=row)
     response.digest = body_digest(response)
     return Record(canonical.key, canonical.tool, arguments, canonical.state, response)
+
+
+def _written(call: CanonicalCall, body: object) -> tuple[bytes, bytes]:
+    """Arguments and body as JSON."""
+    if len(call.state) not in (0, KEY_BYTES):
+        raise ValueError(f"its state {call.state!r} is no key")
+    plain(body)  # NaN and infinity are refused here; orjson would write null
+    # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
+    arguments, raw = (bytes(memoryview(made)) for made in (canonical_json(call.arguments), orjson.dumps(body)))
+    if len(arguments) + len(raw) >= MAX_CONTENT_BYTES:
+        raise ValueError(f"arguments and body are larger than {MAX_CONTENT_BYTES:,} bytes")
+    return arguments, raw
+
+
+def _check_number(what: str, number: float, kind: type | tuple[type, ...], end: float) -> None:
+    if not isinstance(number, kind) or isinstance(number, bool) or not 0 <= number < end:
+        raise ValueError(f"its {what} is {number!r}")
 
 
 BATCH_RECORDS = 2000
@@ -124,16 +139,29 @@ def from_row(columns: Sequence[Any], names: Mapping[int, str], unpacker: Unpacke
     Raises:
         SnapshotCorruptError: the row is damaged.
     """
-    row, rest, tool, state, status, digest, latency_us, recorded_at, content = columns
+    row, rest, tool, state, *told, content = columns
     arguments, body = unpacker.unpack(content)
     if tool not in names:
         raise SnapshotCorruptError("a response belongs to no tool")
-    if type(status) is not int:
-        raise SnapshotCorruptError("a status is not a number")
-    response = Response(
-        status, body, Source.RECORDED, digest=digest, latency=latency_us * 1e-6, recorded_at=recorded_at, row=row
-    )
-    try:
-        return Record(join_key(row, rest), names[tool], arguments, state or b"", response)
-    except StructError as error:
-        raise SnapshotCorruptError(f"a key is damaged: {error}") from None
+    if state is not None and (type(state) is not bytes or len(state) != KEY_BYTES):
+        raise SnapshotCorruptError("a state is no key")
+    return Record(join_key(row, rest), names[tool], arguments, state or b"", response_of(row, told, body))
+
+
+def response_of(row: int, told: Sequence[Any], body: bytes, source: Source = Source.RECORDED) -> Response:
+    """The response in a row of the table ``responses``.
+
+    Args:
+        row: its ``id``.
+        told: its ``status``, ``digest``, ``latency_us`` and ``recorded_at``.
+        body: the body in its content.
+        source: what to say of where the response comes from.
+
+    Raises:
+        SnapshotCorruptError: one of the numbers is none.
+    """
+    for number in told:
+        if type(number) is not int:
+            raise SnapshotCorruptError("a status, digest or time is not a number")
+    status, digest, latency_us, recorded_at = told
+    return Response(status, body, source, digest=digest, latency=latency_us * 1e-6, recorded_at=recorded_at, row=row)

@@ -1,6 +1,6 @@
 """Sealing: from recorded calls to a finished snapshot, in memory that does not grow with their number."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -25,6 +25,9 @@ from toolorch_env.store.records import Record, as_row, in_batches
 from toolorch_env.store.sources import Source, provenance
 from toolorch_env.store.tool_rows import tool_row
 from toolorch_env.store.workflows import parse_workflows
+
+MAX_DIFFERENT_ERRORS = 1000
+"""Those of one tool and status that are counted; rows are ordered by a hash, so the first are as good as any."""
 
 
 def seal(source: Source, path: str | Path, *, links: Iterable[Link] = (), learn_misses: bool = False) -> None:
@@ -55,7 +58,7 @@ def all_links(source: Source) -> set[Link]:
     """
     workflows = source.workflows
     links = set(source.links)
-    return links if workflows is None else links | parse_workflows(orjson.loads(workflows)).links()
+    return links if workflows is None else links | parse_workflows(workflows).links()
 
 
 def write_snapshot(source: Source, path: Path, *, links: Iterable[Link], learn_misses: bool = False) -> int:
@@ -154,16 +157,20 @@ def with_learned_misses(source: Source) -> ToolSet:
     """The tools with the error that each gives for unknown input: the one that was recorded most often.
 
     Not found (404) comes before other errors, however frequent; 422 says that arguments are invalid, not that they are
-    unknown. A tool that was recorded with no such error keeps what it has.
+    unknown. A tool that was recorded with no such error keeps what it has. Where an API says what was not found, hardly
+    any error is like another: no more than :data:`MAX_DIFFERENT_ERRORS` of a tool and status are told apart.
     """
-    counts: dict[str, Counter[tuple[int, bytes]]] = {name: Counter() for name in source.tools}
+    counts: defaultdict[str, defaultdict[int, Counter[bytes]]] = defaultdict(lambda: defaultdict(Counter))
     for record in source.records():
-        if record.response.status >= 400 and record.response.status != 422:
-            counts[record.tool][record.response.status, record.response.raw] += 1
+        status, raw = record.response.status, record.response.raw
+        if status >= 400 and status != 422:
+            counted = counts[record.tool][status]
+            if raw in counted or len(counted) < MAX_DIFFERENT_ERRORS:
+                counted[raw] += 1
 
     def learned(name: str) -> tuple[int, bytes] | None:
-        order = ((status != 404, -count, raw, status) for (status, raw), count in counts[name].items())
-        best = min(order, default=None)
+        every = ((status, raw, count) for status, counted in counts[name].items() for raw, count in counted.items())
+        best = min(((status != 404, -count, raw, status) for status, raw, count in every), default=None)
         return None if best is None else (best[3], best[2])
 
     return ToolSet(

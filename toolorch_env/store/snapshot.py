@@ -17,7 +17,7 @@ from toolorch_env.store.compiled import Compiled, Link
 from toolorch_env.store.content import Unpacker
 from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, RECORDING_APPLICATION_ID
 from toolorch_env.store.keys import join_key, split_key
-from toolorch_env.store.records import COLUMNS, Record, from_row
+from toolorch_env.store.records import COLUMNS, Record, from_row, response_of
 from toolorch_env.store.tool_rows import TOOL_COLUMNS, tools_from_rows
 
 RESPONSE_CACHE = 512
@@ -91,7 +91,10 @@ class Snapshot:
     @cached_property
     def meta(self) -> dict[str, str]:
         """Provenance by name (see :data:`toolorch_env.store.schema.meta`)."""
-        return dict(self._rows("SELECT name, value FROM meta ORDER BY name"))
+        rows = self._rows("SELECT name, value FROM meta ORDER BY name")
+        if not all(type(text) is str for row in rows for text in row):
+            raise SnapshotCorruptError(f"{self.path} is damaged: its provenance is not text")
+        return dict(rows)
 
     @property
     def name(self) -> str:
@@ -120,7 +123,10 @@ class Snapshot:
     def compiled(self) -> Compiled | None:
         """The compiled form, ``None`` if this snapshot was not compiled."""
         data = self.blob("compiled")
-        return None if data is None else Compiled.from_bytes(data)
+        try:
+            return None if data is None else Compiled.from_bytes(data)
+        except SnapshotCorruptError as error:
+            raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
 
     @property
     def workflows(self) -> bytes | None:
@@ -149,24 +155,13 @@ class Snapshot:
         handle = self._handle
         try:
             found = handle.cursor.execute(_SELECT, (row,)).fetchone()
-        except sqlite3.DatabaseError as error:
+            if found is None or (rest is not None and found[0] != rest):
+                return None
+            response = response_of(row, found[1:-1], handle.unpacker.unpack(found[-1])[1], source)
+            response.recorded_key = join_key(row, found[0]) if source is Source.ROUNDED else b""
+        except (sqlite3.DatabaseError, SnapshotCorruptError) as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
-        if found is None or (rest is not None and found[0] != rest):
-            return None
-        _, status, digest, latency, recorded_at, content = found
-        body = handle.unpacker.unpack(content)[1]
-        response = self._from_columns(row, status, digest, latency, recorded_at, body, source)
-        response.recorded_key = join_key(row, found[0]) if source is Source.ROUNDED else b""
         return response
-
-    def _from_columns(
-        self, row: int, status: int, digest: int, latency_us: int, recorded_at: int, body: bytes, source: Source
-    ) -> Response:
-        if type(status) is not int:
-            raise SnapshotCorruptError(f"{self.path} is damaged: a status is not a number")
-        return Response(
-            status, body, source, digest=digest, latency=latency_us * 1e-6, recorded_at=recorded_at, row=row
-        )
 
     def _read_rounded(self, call: CanonicalCall) -> Response | None:
         row, rest = split_key(call.rounded_key)
@@ -181,6 +176,8 @@ class Snapshot:
         found = self._rows(
             "SELECT response_id FROM rounded_keys WHERE id = ? AND key_rest = ?", *split_key(rounded_key)
         )
+        if found and type(found[0][0]) is not int:
+            raise SnapshotCorruptError(f"{self.path} is damaged: a rounded key leads to no row")
         return found[0][0] if found else None
 
     def rounded_count(self) -> int:

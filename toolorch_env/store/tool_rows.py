@@ -38,9 +38,12 @@ def tools_from_rows(rows: Iterable[Sequence[Any]]) -> ToolSet:
         SnapshotCorruptError: a row is damaged.
     """
     try:
-        return ToolSet(
-            Tool(name, description, orjson.loads(parameters), status, orjson.loads(body), bool(read_only))
-            for name, description, parameters, status, body, read_only in rows
-        )
+        return ToolSet(_tool(*row) for row in rows)
     except (orjson.JSONDecodeError, ToolSchemaError, TypeError) as error:
         raise SnapshotCorruptError(f"a tool cannot be read ({error})") from None
+
+
+def _tool(name: str, description: str, parameters: str, miss_status: int, miss_body: str, read_only: int) -> Tool:
+    if not (type(name) is type(description) is str and type(miss_status) is int):
+        raise TypeError("its name and description are to be texts, its status a number")
+    return Tool(name, description, orjson.loads(parameters), miss_status, orjson.loads(miss_body), bool(read_only))

@@ -103,7 +103,7 @@ def copy(source: Place | Source, target: Place, *, overwrite: bool = False) -> i
     with open_source(source) as opened:
         if not isinstance(target, str | Path) and hasattr(target, "write"):
             return write_json_lines(opened, target)  # type: ignore[arg-type]
-        links = set(opened.links) or all_links(opened)
+        links = all_links(opened)
         if is_url(target):
             return _fill(target, opened, links, overwrite)
         path = Path(target)  # type: ignore[arg-type]
@@ -158,7 +158,7 @@ def merge(
             _merged_tools(opened).values(),
             **_merged_provenance(opened),
             workflows=_merged_workflows(opened),
-            links={link for source in opened for link in set(source.links) or all_links(source)},
+            links={link for source in opened for link in all_links(source)},
         )
         for batch in in_batches(_merged_records(opened, on_conflict)):
             merged.add(batch)

@@ -134,24 +134,6 @@ class Workflow(_Model):
         """Index of each step in :attr:`order`, by its id."""
         return {step.id: index for index, step in enumerate(self.order)}
 
-    @cached_property
-    def depth(self) -> int:
-        """Number of calls on the longest dependency chain."""
-        return 1 + max(self._levels.values())
-
-    @cached_property
-    def width(self) -> int:
-        """Largest number of calls on one dependency level."""
-        levels = list(self._levels.values())
-        return max(map(levels.count, levels))
-
-    @cached_property
-    def _levels(self) -> dict[str, int]:
-        levels: dict[str, int] = {}
-        for step in self.order:
-            levels[step.id] = 1 + max((levels[other] for other in step.depends_on), default=-1)
-        return levels
-
     def distant_sources(self, recent: int) -> Iterator[tuple[str, str]]:
         """Steps that use a response which is no more among the latest ``recent`` ones of its tool, and that source."""
         for index, step in enumerate(self.order):
@@ -237,13 +219,20 @@ def template_slots(template: str) -> set[str]:
 
 
 def parse_workflows(document: Any, where: str = "workflows") -> WorkflowSet:
-    """The workflows in a parsed YAML or JSON document.
+    """The workflows in a document.
+
+    Args:
+        document: parsed YAML or JSON, or the bytes of it as they are stored in a snapshot.
+        where: what to call the document in messages.
 
     Raises:
         WorkflowError: says where and what is wrong.
     """
     try:
+        document = orjson.loads(document) if isinstance(document, bytes) else document
         return WorkflowSet.model_validate(document)
+    except orjson.JSONDecodeError as error:
+        raise WorkflowError(f"{where}: not JSON: {error}") from None
     except ValidationError as error:
         raise WorkflowError(f"{where}: {_first_problems(error, document)}") from None
 
@@ -270,7 +259,7 @@ def snapshot_workflows(snapshot: Snapshot) -> WorkflowSet:
     data = snapshot.blob("workflows")
     if data is None:
         raise WorkflowError(f"the snapshot {snapshot.name!r} holds no workflows: pass some to the generator")
-    workflows = parse_workflows(orjson.loads(data), snapshot.name)
+    workflows = parse_workflows(data, snapshot.name)
     workflows.check_tools(snapshot.tools)
     return workflows
 

@@ -120,11 +120,14 @@ class HttpApi:
         """
         operation = self._operations.get(call.tool)
         if operation is None:
-            raise UnansweredError("unsendable", f"the API has no operation {call.tool!r}")
+            raise UnansweredError("unsendable", "the API has no such operation")
         credentials = self._credentials[call.tool]
         given = [name for name in call.arguments if name not in self.tools[call.tool].properties]
         if given:
-            raise UnansweredError("unsendable", f"{call.tool}: there is no parameter {given[0]!r}")
+            raise UnansweredError("unsendable", f"there is no parameter {given[0]!r}")
+        objection = self.redactor.objection(call.arguments)
+        if objection is not None:
+            raise UnansweredError("unsendable", objection)
         return operation, operation.request({**call.arguments, **credentials} if credentials else call.arguments)
 
     def url_of(self, request: Request) -> str:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -16,6 +16,7 @@ from toolorch_env.core.errors import RecordingError, UnansweredError
 from toolorch_env.recording.http.bodies import ACCEPT_ENCODING, read_body
 from toolorch_env.recording.http.references import expect_list, expect_mapping, expect_text
 from toolorch_env.recording.redaction import Redactor, secrets_of_headers, secrets_of_url
+from toolorch_env.recording.yaml_reader import read_yaml
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 
@@ -120,21 +121,6 @@ async def _fetched(
         raise RecordingError(f"{shown} cannot be fetched: {redactor.text(repr(error))}") from None
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML 1.2, as OpenAPI wants it: ``no`` is a text, and so is a date."""
-
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-
-
-for _tag, _pattern, _first in (
-    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("int", "[-+]?(?:0|[1-9][0-9]*)", "-+0123456789"),
-    ("float", r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", "-+.0123456789"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"(?:{_pattern})$"), list(_first))
-
-
 def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
     try:
         content = orjson.loads(data)
@@ -147,7 +133,7 @@ def _parsed(data: bytes, where: str) -> Mapping[str, Any]:
 
 def _parsed_yaml(data: bytes, where: str) -> Any:
     try:
-        content = yaml.load(data, Loader=_Loader)  # noqa: S506  derived from the safe loader
+        content = read_yaml(data)
         return orjson.loads(orjson.dumps(content, option=orjson.OPT_NON_STR_KEYS))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise RecordingError(f"{where} is neither JSON nor YAML: {' '.join(str(error).split())[:200]}") from None

@@ -83,12 +83,12 @@ class Operation:
         """
         unknown = arguments.keys() - {placement.parameter for placement in self.placements}
         if unknown:
-            raise UnansweredError("unsendable", f"{self.tool.name}: there is no parameter {min(unknown)!r}")
+            raise UnansweredError("unsendable", f"there is no parameter {min(unknown)!r}")
         try:
             query = [pair for placement, value in self._given("query", arguments) for pair in _pairs(placement, value)]
             return Request(self.method, self._filled_path(arguments), query, self._body(arguments))
         except (TypeError, UnicodeError, RecursionError) as error:
-            raise UnansweredError("unsendable", f"{self.tool.name}: an argument is not JSON: {error}") from None
+            raise UnansweredError("unsendable", f"an argument is not JSON: {error}") from None
 
     def _given(self, location: Location, arguments: Mapping[str, Any]) -> Iterator[tuple[Placement, Any]]:
         for placement in self.placements:
@@ -100,7 +100,7 @@ class Operation:
         for key in _TEMPLATE.findall(self.path):
             if texts.get(key, "") in ("", ".", ".."):  # dots would be resolved, and another path be asked
                 value = texts.get(key, "")
-                raise UnansweredError("unsendable", f"{self.tool.name}: the path cannot take {value!r} for {key!r}")
+                raise UnansweredError("unsendable", f"the path cannot take {value!r} for {key!r}")
         return _TEMPLATE.sub(lambda match: texts[match[1]], self.path)
 
     def _body(self, arguments: Mapping[str, Any]) -> bytes | None:

@@ -4,13 +4,13 @@ import asyncio
 import logging
 import shlex
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import mcp_types
@@ -28,11 +28,17 @@ from toolorch_env.recording.api import Answer
 from toolorch_env.recording.mcp.answers import status_and_body
 from toolorch_env.recording.mcp.stdio import StdioTransport
 from toolorch_env.recording.mcp.streamable_http import HttpTransport
+from toolorch_env.recording.redaction import (
+    Redactor,
+    secrets_of_command,
+    secrets_of_environment,
+    secrets_of_headers,
+    secrets_of_url,
+)
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Redact = Callable[[Any], Any]
 Transport = StdioTransport | HttpTransport
 
 SESSION_FOLDER = "{session}"
@@ -51,7 +57,7 @@ class Server:
         needs_folder: whether each session has a folder.
         timeout: seconds.
         max_response_bytes: length of the longest body, as JSON.
-        redact: takes credentials out of bodies and texts.
+        redactor: takes credentials out of bodies and texts.
         mode: ``legacy`` for the handshake that the first versions of the protocol begin with, which keeps sessions
             apart on the server; ``auto`` for servers that know the later versions alone.
     """
@@ -61,7 +67,7 @@ class Server:
     needs_folder: bool
     timeout: float
     max_response_bytes: int
-    redact: Redact
+    redactor: Redactor
     mode: str = "legacy"
 
     def unanswered(self, kind: str, message: str, retry_after: float | None = None) -> UnansweredError:
@@ -70,7 +76,7 @@ class Server:
 
     def said(self, message: str) -> str:
         """A message that begins with the server's name, without credentials."""
-        return str(self.redact(f"{self.source}{message}"))
+        return self.redactor.text(f"{self.source}{message}")
 
 
 class McpSession:
@@ -91,8 +97,11 @@ class McpSession:
         """
         try:
             to_json(call.arguments)
-        except ValueError as error:
-            raise self._server.unanswered("unsendable", f"{call.tool}: {error}") from None
+            objection = self._server.redactor.objection(call.arguments)
+        except (ValueError, RecursionError) as error:
+            objection = str(error)
+        if objection is not None:
+            raise self._server.unanswered("unsendable", f"{call.tool}: {objection}")
         params = mcp_types.CallToolRequestParams(name=call.tool, arguments=dict(call.arguments))
         request = mcp_types.CallToolRequest(params=params)  # `call_tool` would refuse what breaks the output schema
         begin = time.perf_counter()
@@ -102,7 +111,7 @@ class McpSession:
         if len(to_json(body)) > self._server.max_response_bytes:
             limit = self._server.max_response_bytes
             raise self._server.unanswered("too large", f"{call.tool}: the body has more than {limit} bytes")
-        return Answer(status, self._server.redact(body), latency)
+        return Answer(status, self._server.redactor.body(body), latency)
 
     async def list_tools(self) -> list[mcp_types.Tool]:
         """All tools that the server offers, page by page.
@@ -178,12 +187,13 @@ async def open_mcp(
     url: str | None = None,
     *,
     environment: Mapping[str, str] = _NOTHING,
+    credentials: Mapping[str, str] = _NOTHING,
+    credential_names: Iterable[str] = (),
     headers: Mapping[str, str] = _NOTHING,
     timeout: float = 30.0,
     max_response_bytes: int = 4 * 2**20,
     read_only: Container[str] = (),
     state_changing: Container[str] = (),
-    redact: Redact | None = None,
 ) -> McpApi:
     """Reads the tools of a server that speaks the Model Context Protocol; give its command or its URL.
 
@@ -194,22 +204,28 @@ async def open_mcp(
         command: program and arguments of a server that speaks over standard input and output.
         url: endpoint of a server that speaks streamable HTTP.
         environment: environment variables of the server. It gets no others, but for the few that are safe to pass on
-            (on POSIX ``HOME``, ``LOGNAME``, ``PATH``, ``SHELL``, ``TERM``, ``USER``).
-        headers: sent with every request to ``url``.
+            (on POSIX ``HOME``, ``LOGNAME``, ``PATH``, ``SHELL``, ``TERM``, ``USER``). Kept secret are the values of
+            those whose names end like that of a credential, and passwords in URLs.
+        credentials: further environment variables of the server, whose values are kept secret.
+        credential_names: names of parameters and fields that hold credentials besides the usual ones.
+        headers: sent with every request to ``url``. All but those that are plainly no secret are kept secret.
         timeout: seconds to wait for a session to open, and for each answer.
         max_response_bytes: length of the longest body that is kept, as JSON.
         read_only: names of tools that leave the server's state as it is, beside those whose annotations say so.
         state_changing: names of tools that do not, whatever their annotations say.
-        redact: takes credentials out of a JSON value, a body or a text; by default nothing is taken out.
 
     Raises:
-        ConfigurationError: not exactly one of ``command`` and ``url`` is given.
+        ConfigurationError: not exactly one of ``command`` and ``url`` is given, or a credential is too short to be
+            recognised.
         RecordingError: the server cannot be reached or started, or its tools cannot be used.
     """
     if bool(command) == bool(url) or isinstance(command, str):
         raise ConfigurationError("give either the command of an MCP server, as a list of words, or its URL")
-    redact = redact or (lambda value: value)
-    source = str(redact(shlex.join(command) if command else _public(url or "")))
+    secrets = {*credentials.values(), *secrets_of_headers(headers), *(secrets_of_url(url) if url else ())}
+    secrets |= secrets_of_command(command or (), credential_names)
+    redactor = Redactor(credential_names, secrets | secrets_of_environment(environment, credential_names))
+    environment = {**environment, **credentials}
+    source = redactor.text(shlex.join(command) if command else _public(url or ""))
     written = [*(command or ()), *environment.values()]
     limit = max_response_bytes * _MESSAGE_SHARE
 
@@ -221,7 +237,7 @@ async def open_mcp(
         return StdioTransport(words, values, limit)
 
     needs_folder = any(SESSION_FOLDER in text for text in written)
-    server = Server(f"MCP server {source}", connect, needs_folder, timeout, max_response_bytes, redact)
+    server = Server(f"MCP server {source}", connect, needs_folder, timeout, max_response_bytes, redactor)
     server, listed = await _listed(server)
     return McpApi(server, _tool_set(server, listed, read_only, state_changing))
 
@@ -242,7 +258,7 @@ def _tool_set(
     server: Server, listed: Sequence[mcp_types.Tool], read_only: Container[str], state_changing: Container[str]
 ) -> ToolSet:
     try:
-        tools = ToolSet(_tool(tool, read_only, state_changing) for tool in listed)
+        tools = ToolSet(server.redactor.tool(_tool(tool, read_only, state_changing)) for tool in listed)
     except ToolSchemaError as error:
         raise RecordingError(server.said(f": {error}")) from None
     if not tools:
@@ -264,7 +280,7 @@ def _tool(listed: mcp_types.Tool, read_only: Container[str], state_changing: Con
 
 @asynccontextmanager
 async def _session(server: Server) -> AsyncIterator[McpSession]:
-    with _folder() if server.needs_folder else nullcontext("") as folder:
+    with server.redactor.redacting_logs(), _folder() if server.needs_folder else nullcontext("") as folder:
         transport = server.connect(folder)
         client = Client(transport.open(), mode=server.mode, cache=None)
         async with _held(client, partial(_opened, server, transport)):

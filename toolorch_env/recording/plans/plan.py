@@ -20,6 +20,7 @@ workflows: {file: workflows.yaml, runs: 100, literals: {airport: {values: airpor
 from collections.abc import Iterator, Mapping
 from datetime import date
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -28,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import PlanError, WorkflowError
+from toolorch_env.recording.yaml_reader import read_yaml
 from toolorch_env.store.selection import Selector
 
 Scalar = str | int | float | bool | None
@@ -70,6 +72,8 @@ class Range(_Model):
     def _check(self) -> Self:
         if isinstance(self.start, date) != isinstance(self.stop, date):
             raise ValueError("start and stop must both be numbers or both be dates")
+        if not all(isinstance(bound, date) or isfinite(bound) for bound in (self.start, self.stop, self.step)):
+            raise ValueError("start, stop and step must be finite")
         if isinstance(self.start, date) and int(self.step) != self.step:
             raise ValueError("the step between dates is a whole number of days")
         return self
@@ -308,7 +312,7 @@ def load_plan(path: str | Path) -> Plan:
         PlanError: the file is missing or not valid; says where and what.
     """
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = read_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise PlanError(f"{path}: {error}") from None
     return parse_plan(document, str(path), Path(path).resolve().parent)

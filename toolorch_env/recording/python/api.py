@@ -5,7 +5,7 @@ import importlib
 import inspect
 import operator
 import time
-from collections.abc import AsyncIterator, Callable, Container
+from collections.abc import AsyncIterator, Callable, Container, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,9 +26,9 @@ from toolorch_env.recording.python.functions import (
     public_functions,
 )
 from toolorch_env.recording.python.thread import SessionThread
+from toolorch_env.recording.redaction import Redactor
 
 F = TypeVar("F", bound=Callable[..., Any])
-Redact = Callable[[Any], Any]
 
 _MARK = "__toolorch_read_only__"
 
@@ -86,13 +86,16 @@ class PythonSession:
         function = self._api.target.functions.get(call.tool)
         if function is None:
             raise UnansweredError("unsendable", f"{self._api.source} has no function {call.tool!r}")
+        objection = self._api.redactor.objection(call.arguments)
+        if objection is not None:
+            raise UnansweredError("unsendable", f"{call.tool}: {objection}")
         begin = time.perf_counter()
         outcome = await self._thread.run(partial(self._outcome, function, call), self._api.timeout, call.tool)
         latency = time.perf_counter() - begin
         if isinstance(outcome, UnansweredError):
             raise outcome
         status, body = outcome
-        return Answer(status, self._api.redact(body), latency)
+        return Answer(status, self._api.redactor.body(body), latency)
 
     def _outcome(self, function: Function, call: Call) -> tuple[int, Any] | UnansweredError:
         """Status and body; runs in the session's thread."""
@@ -125,12 +128,12 @@ class PythonSession:
 class PythonApi:
     """A Python module, function or object. Made by :func:`open_python`."""
 
-    def __init__(self, target: Target, timeout: float, max_response_bytes: int, redact: Redact) -> None:
+    def __init__(self, target: Target, timeout: float, max_response_bytes: int, redactor: Redactor) -> None:
         self.target = target
         self.timeout = timeout
         self.max_response_bytes = max_response_bytes
-        self.redact = redact
-        self._tools = ToolSet(function.tool for function in target.functions.values())
+        self.redactor = redactor
+        self._tools = ToolSet(redactor.tool(function.tool) for function in target.functions.values())
 
     @property
     def source(self) -> str:
@@ -167,7 +170,7 @@ def open_python(
     state_changing: Container[str] = (),
     timeout: float = 30.0,
     max_response_bytes: int = 4 * 2**20,
-    redact: Redact | None = None,
+    credential_names: Iterable[str] = (),
 ) -> PythonApi:
     """Makes tools of the functions of a module, of one function, or of the methods of an object.
 
@@ -183,7 +186,8 @@ def open_python(
         state_changing: names of functions that change it.
         timeout: seconds to wait for each answer; functions run in a thread, which a timeout leaves behind.
         max_response_bytes: length of the longest body that is kept, as JSON.
-        redact: takes credentials out of bodies and texts.
+        credential_names: names of parameters and fields that hold credentials besides the usual ones. Such parameters
+            are none of the tools.
 
     Raises:
         RecordingError: there is no such object, it offers no function, or it cannot be made anew for each session.
@@ -198,8 +202,7 @@ def open_python(
     source = f"Python {target if isinstance(target, str) else _name(target)}"
     if not functions:
         raise RecordingError(f"{source} offers no public function that can be called with JSON arguments")
-    redact = redact or (lambda value: value)
-    return PythonApi(Target(str(redact(source)), functions, make), timeout, max_response_bytes, redact)
+    return PythonApi(Target(source, functions, make), timeout, max_response_bytes, Redactor(credential_names))
 
 
 def _offer(target: str | object) -> tuple[list[PublicFunction], Callable[[], Any], bool]:
