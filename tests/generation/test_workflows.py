@@ -175,3 +175,15 @@ def test_links_say_how_values_flow() -> None:
 
 def test_doubled_braces_are_plain_text() -> None:
     parse_workflows(changed(phrase("{{literally}} {author_id}")))
+
+
+def test_names_that_look_like_truth_values_are_names(tmp_path: Path) -> None:
+    """As in YAML 1.2: ``no`` and ``on`` are texts."""
+    path = tmp_path / "workflows.yaml"
+    path.write_text(
+        "domain: books\nkinds: {no: number}\nworkflows:\n"
+        "- {name: look, literals: {on: no}, phrasings: ['Look up {on}.'],"
+        " steps: [{id: book, tool: get_book, arguments: {book_id: {query: on}}}]}\n"
+    )
+    [workflow] = load_workflows(path).workflows
+    assert workflow.literals == {"on": "no"}

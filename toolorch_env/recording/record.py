@@ -9,8 +9,6 @@ from glob import escape
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import RecordingError, SnapshotNotFoundError
 from toolorch_env.recording.api import Api
@@ -27,6 +25,7 @@ from toolorch_env.store.records import Record, in_batches
 from toolorch_env.store.sealing import seal
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.sources import provenance
+from toolorch_env.store.yaml_reader import read_yaml
 
 MAX_PROPOSALS = 6
 """Without a plan: so often further calls are proposed from what was answered."""
@@ -229,7 +228,7 @@ def _declare(store: RecordStore, api: Api, tools: ToolSet, plan: Plan, target: s
     workflows = plan_workflows(plan, tools)
     document: Any = None
     if workflows is not None and plan.workflows is not None:
-        document = yaml.safe_load((plan.folder / plan.workflows.file).read_text(encoding="utf-8"))
+        document = read_yaml((plan.folder / plan.workflows.file).read_text(encoding="utf-8"))
     finished = None if is_url(target) or not Path(target).exists() else Snapshot(target)
     if finished is not None:
         check_same(str(finished.path), finished.tools, tools)

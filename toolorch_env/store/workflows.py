@@ -16,6 +16,7 @@ from toolorch_env.core.errors import WorkflowError
 from toolorch_env.store.compiled import Link
 from toolorch_env.store.selection import Selector
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.yaml_reader import read_yaml
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 
@@ -244,7 +245,7 @@ def load_workflows(path: str | Path) -> WorkflowSet:
         WorkflowError: the file is missing or not valid; says where and what.
     """
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        document = read_yaml(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise WorkflowError(f"{path}: {error}") from None
     return parse_workflows(document, str(path))

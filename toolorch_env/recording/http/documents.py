@@ -16,7 +16,7 @@ from toolorch_env.core.errors import RecordingError, UnansweredError
 from toolorch_env.recording.http.bodies import ACCEPT_ENCODING, read_body
 from toolorch_env.recording.http.references import expect_list, expect_mapping, expect_text
 from toolorch_env.recording.redaction import Redactor, secrets_of_headers, secrets_of_url
-from toolorch_env.recording.yaml_reader import read_yaml
+from toolorch_env.store.yaml_reader import read_yaml
 
 MAX_DOCUMENT_BYTES = 64 * 2**20
 

@@ -29,8 +29,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import PlanError, WorkflowError
-from toolorch_env.recording.yaml_reader import read_yaml
 from toolorch_env.store.selection import Selector
+from toolorch_env.store.yaml_reader import read_yaml
 
 Scalar = str | int | float | bool | None
 
