@@ -25,7 +25,7 @@ from toolorch_env.cli.recording_display import show_recording, showing_progress
 from toolorch_env.recording.http import open_http_api
 from toolorch_env.recording.plans.plan import Plan, load_plan
 from toolorch_env.recording.record import Recording, record
-from toolorch_env.recording.recorder import Summary
+from toolorch_env.recording.summary import Summary
 from toolorch_env.store.verify import verify_snapshot
 
 FOLDER = Path(__file__).resolve().parent

@@ -16,7 +16,7 @@ from toolorch_env.core.errors import SnapshotError
 
 if TYPE_CHECKING:
     from toolorch_env.recording.record import Forecast, Recording
-    from toolorch_env.recording.recorder import Summary
+    from toolorch_env.recording.summary import Summary
 
 REFRESH_SECONDS = 0.1
 LINE_SECONDS = 10.0

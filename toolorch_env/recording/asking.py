@@ -1,10 +1,8 @@
 """Asking patiently: sessions that are opened anew when lost, retries with growing pauses, a limit on the rate."""
 
-import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from typing import TypeVar
 
@@ -14,8 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_aft
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, RecordingError, UnansweredError
 from toolorch_env.recording.api import Answer, Api, Session
-
-_LOGGER = logging.getLogger(__name__)
+from toolorch_env.recording.summary import Unanswered
 
 Result = TypeVar("Result")
 Ask = Callable[[Call], Awaitable[Answer]]
@@ -51,36 +48,6 @@ class Patience:
                 raise ConfigurationError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.rate is not None and not 0 < self.rate < inf:
             raise ConfigurationError(f"the rate must be more than 0 calls a second, got {self.rate}")
-
-
-@dataclass
-class Unanswered:
-    """The calls that got no answer that could be recorded.
-
-    Attributes:
-        counts: number of calls by kind (see :class:`toolorch_env.core.errors.UnansweredError`).
-        examples: the first message of each kind.
-        out_of_reach: number of calls that did not reach the API since it last answered one.
-        faults: for each tool the number of calls that were not answered since it last answered one.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-    out_of_reach: int = 0
-    faults: Counter[str] = field(default_factory=Counter)
-
-    def add(self, tool: str, error: UnansweredError) -> None:
-        """Counts a call."""
-        self.counts[error.kind] += 1
-        self.examples.setdefault(error.kind, str(error))
-        self.out_of_reach += error.kind in ("unreachable", "timeout", "exited")
-        self.faults[tool] += error.retryable
-        _LOGGER.debug("not answered: %s", error)
-
-    def answered(self, tool: str) -> None:
-        """Notes that the API is there, and so is the tool."""
-        self.out_of_reach = 0
-        self.faults[tool] = 0
 
 
 class Asker:

@@ -17,8 +17,9 @@ from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import ConfigurationError, RecordingError, SnapshotWriteError
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.recording.api import Api
-from toolorch_env.recording.asking import Asker, Patience, Unanswered, limiter_of
+from toolorch_env.recording.asking import Asker, Patience, limiter_of
 from toolorch_env.recording.plans.plan import Plan
+from toolorch_env.recording.summary import Unanswered
 from toolorch_env.recording.text import compile_extractions, extract
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.databases import is_url

@@ -17,7 +17,8 @@ from toolorch_env.recording.plans.crawling import Frontier
 from toolorch_env.recording.plans.plan import Plan
 from toolorch_env.recording.plans.runs import plan_workflows
 from toolorch_env.recording.proposals.proposal import propose, unreached
-from toolorch_env.recording.recorder import Progress, Recorder, Summary, marked_tools
+from toolorch_env.recording.recorder import Recorder, marked_tools
+from toolorch_env.recording.summary import Progress, Summary
 from toolorch_env.store.databases import is_url
 from toolorch_env.store.declaring import check_same
 from toolorch_env.store.record_store import RecordStore

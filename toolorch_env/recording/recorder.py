@@ -1,11 +1,9 @@
 """Recording an API by a plan: many calls at once, nothing asked twice, to be interrupted and taken up at any moment."""
 
 import asyncio
-import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from random import SystemRandom
 from typing import Any
 
@@ -13,56 +11,17 @@ from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.errors import RecordingError, UnansweredError
 from toolorch_env.core.states import state_after
 from toolorch_env.recording.api import Answer, Api
-from toolorch_env.recording.asking import Ask, Asker, Patience, Unanswered, limiter_of
+from toolorch_env.recording.asking import Ask, Asker, Patience, limiter_of
 from toolorch_env.recording.plans.crawling import Frontier
 from toolorch_env.recording.plans.plan import Plan
 from toolorch_env.recording.plans.runs import Run, draw_runs, plan_workflows
+from toolorch_env.recording.summary import Progress, Summary
 from toolorch_env.recording.text import compile_extractions, extract
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.records import Record, make_record
 
 FLUSH_SECONDS = 0.02
 CHUNK = 500
-
-
-@dataclass
-class Summary:
-    """What a recording has done so far.
-
-    Attributes:
-        planned: different calls planned so far, and calls of runs of workflows that were made.
-        known: of these, calls that had been recorded before.
-        recorded: of these, calls that were answered now.
-        statuses: how often each status was answered now.
-        unanswered: calls that got no answer that could be recorded.
-        changed: calls of repeated sessions that were answered otherwise than recorded before. A session is recorded
-            up to there.
-        runs: runs of workflows, and how many of them went to their end.
-        seconds: since the recording began.
-    """
-
-    planned: int = 0
-    known: int = 0
-    recorded: int = 0
-    statuses: Counter[int] = field(default_factory=Counter)
-    unanswered: Unanswered = field(default_factory=Unanswered)
-    changed: int = 0
-    runs: int = 0
-    complete_runs: int = 0
-    begun: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the recording began."""
-        return time.monotonic() - self.begun
-
-    @property
-    def failed(self) -> int:
-        """Number of calls that were sent and got no answer that could be recorded."""
-        return self.unanswered.counts.total() - self.unanswered.counts["unsendable"]
-
-
-Progress = Callable[[Summary], None]
 
 
 class Recorder:
@@ -97,7 +56,7 @@ class Recorder:
         self._shared = shared
         self._limiter = limiter_of(patience.rate)
         self._pending: dict[bytes, Record] = {}
-        self._under_way: dict[bytes, asyncio.Future[None]] = {}
+        self._under_way: dict[bytes, asyncio.Event] = {}
         self._planned: set[bytes] = set()
         self._extractions: Mapping[str, Any] = {}
 
@@ -188,12 +147,12 @@ class Recorder:
     async def _record(self, call: CanonicalCall, asker: Asker) -> Record | None:
         """Asks a call and keeps the answer; where another task is asking the same, waits for its answer."""
         if call.key in self._under_way:
-            await self._under_way[call.key]
+            await self._under_way[call.key].wait()
             return self._held(call)
         if self._shared and (record := self._held(call)) is not None:
             self.summary.known += 1
             return record
-        self._under_way[call.key] = asyncio.get_running_loop().create_future()
+        self._under_way[call.key] = asyncio.Event()
         try:
             record = await self._ask(call, asker)
             if record is not None:
@@ -203,7 +162,7 @@ class Recorder:
             self.summary.unanswered.add(call.tool, error)
             return None
         finally:
-            self._under_way.pop(call.key).set_result(None)
+            self._under_way.pop(call.key).set()
 
     async def _ask(self, call: CanonicalCall, asker: Asker) -> Record | None:
         plain = Call(call.tool, call.arguments)
