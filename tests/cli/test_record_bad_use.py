@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Command, files_in, told_in_one_line
+from fresh_python import run_python
 from shop_server import Shop
 
 SHOP = ("openapi", "{shop}/openapi.json", "--out", "x.sqlite")
@@ -100,3 +101,26 @@ def test_a_snapshot_of_another_api_stays_as_it_was(
     assert "other tools" in done.err
     assert library.read_bytes() == before
     assert [name for name in files_in(library.parent) if "recording" in name or "lock" in name] == []
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [
+        ("aiolimiter", ["openapi", "no.json"], "record"),
+        ("tenacity", ["python", "json"], "record"),
+        ("httpx", ["mcp", "--url", "http://127.0.0.1:1"], "mcp"),
+        ("mcp", ["mcp", "--url", "http://127.0.0.1:1"], "mcp"),
+    ],
+)
+def test_a_missing_extra_is_told(missing: str, arguments: list[str], extra: str) -> None:
+    """As where only the package itself is installed."""
+    code = f"""
+import contextlib, io, sys
+sys.modules[{missing!r}] = None
+sys.argv = ["toolorch", "record", *{arguments!r}, "--out", "x.sqlite"]
+from toolorch_env.cli import main
+with contextlib.redirect_stderr(sys.stdout), contextlib.suppress(SystemExit):
+    main()
+"""
+    told = " ".join(run_python(code).split())
+    assert told.startswith(f"error: this needs the extra '{extra}' ({missing} is not installed): pip install")

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +58,13 @@ CredentialOption = Annotated[
         help="Parameter that is a credential, and the environment variable that holds its value. Repeatable.",
     ),
 ]
+
+
+EXTRAS = {
+    "record": ("aiolimiter", "docstring_parser", "httpx", "tenacity"),
+    "mcp": ("aiolimiter", "docstring_parser", "httpx", "tenacity", "mcp"),
+}
+"""What the extras bring that recording imports."""
 
 
 @app.command("openapi")
@@ -131,7 +139,7 @@ def record_mcp(
             max_response_bytes=options.max_response_bytes,
         )
 
-    run_recording(open_api, options)
+    run_recording(open_api, options, "mcp")
 
 
 @app.command("python")
@@ -159,8 +167,24 @@ def record_python(
     run_recording(open_api, options)
 
 
-def run_recording(open_api: OpenApi, options: RecordingOptions) -> None:
+def check_installed(extra: str) -> None:
+    """Checks that an extra of the package is installed.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    for module in EXTRAS[extra]:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            raise ConfigurationError(
+                f"this needs the extra {extra!r} ({error.name} is not installed): pip install 'toolorch-env[{extra}]'"
+            ) from None
+
+
+def run_recording(open_api: OpenApi, options: RecordingOptions, extra: str = "record") -> None:
     """Records, or says what would be recorded; ends the command with its exit code."""
+    check_installed(extra)
     plan = read_plan(options)
     check_target(options.out)
     if options.save_plan is not None:
