@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -217,7 +218,7 @@ def test_a_server_that_dies_is_told_and_nothing_is_lost(shop: Shop, address: str
     path = tmp_path / "shop.sqlite"
     shop.deaf_after = 40
     with pytest.raises(RecordingError, match=r"did not answer 12 calls in a row; the last one: .*/items/"):
-        record(api_at(address, timeout=0.2), path, parse_plan(PLAN), patience=QUICK)
+        record(api_at(address, timeout=0.8), path, parse_plan(PLAN), patience=replace(QUICK, attempts=2))
     assert not path.exists()
     with RecordStore(working_file(path)) as store:
         kept = len(store)

@@ -74,7 +74,7 @@ def api(server: Server) -> HttpApi:
     url = server.url.replace("//", f"//user:{quote(PASSWORD, safe='')}@") + "/api"
     headers = {"X-Key": f"Custom {HEADER}", "Accept-Language": "en"}
     operations = operations_from_openapi(DOCUMENT)
-    return HttpApi(operations, url, headers=headers, credentials=CREDENTIALS, timeout=0.3, max_response_bytes=10**6)
+    return HttpApi(operations, url, headers=headers, credentials=CREDENTIALS, timeout=1.0, max_response_bytes=10**6)
 
 
 def hidden(text: str) -> bool:
