@@ -204,7 +204,7 @@ def test_an_api_that_goes_away_leaves_what_it_answered(
 ) -> None:
     shop.deaf_after = 30
     command = ("record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder))
-    done = toolorch(*command, "--attempts", "1", "--timeout", "0.2")
+    done = toolorch(*command, "--attempts", "1", "--timeout", "1.5")
     assert done.code == 2
     assert "responses kept in " in done.err
     assert "error: " in done.err
