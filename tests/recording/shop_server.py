@@ -116,3 +116,20 @@ PLAN: dict[str, Any] = {
 """Asks all there is, and nine things that are not there."""
 
 CALLS = 1 + SHELVES + SHELVES * ITEMS + 7 + 9
+
+WORKFLOWS: dict[str, Any] = {
+    "domain": "shop",
+    "kinds": {"shelf": "shelf id"},
+    "workflows": [{
+        "name": "maker_of_first_item",
+        "literals": {"shelf_id": "shelf"},
+        "steps": [
+            {"id": "items", "tool": "list_items", "arguments": {"shelf_id": {"query": "shelf_id"}}},
+            {"id": "item", "tool": "get_item",
+             "arguments": {"item_id": {"from": "items", "select": "items[0].item_id"}}},
+            {"id": "maker", "tool": "get_maker", "arguments": {"maker_id": {"from": "item", "select": "maker_id"}}},
+        ],
+        "phrasings": ["Who makes the first item on {shelf_id}?"],
+    }],
+}  # fmt: skip
+"""A chain through the shop, from a shelf to a maker."""

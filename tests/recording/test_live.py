@@ -19,7 +19,7 @@ import pytest
 import yaml
 from envs.driving import NUMERIC, TEXT, reference_actions
 from fresh_python import run_python
-from shop_server import ITEMS, SHELVES, Shop
+from shop_server import ITEMS, SHELVES, WORKFLOWS, Shop
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, SnapshotError, SnapshotWriteError
@@ -37,22 +37,6 @@ from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.transfer import merge
 
 QUICK = Patience(sessions=4, attempts=2, first_pause=0.01, longest_pause=0.1, give_up_after=3)
-WORKFLOWS: dict[str, Any] = {
-    "domain": "shop",
-    "kinds": {"shelf": "shelf id"},
-    "workflows": [{
-        "name": "maker_of_first_item",
-        "literals": {"shelf_id": "shelf"},
-        "steps": [
-            {"id": "items", "tool": "list_items", "arguments": {"shelf_id": {"query": "shelf_id"}}},
-            {"id": "item", "tool": "get_item",
-             "arguments": {"item_id": {"from": "items", "select": "items[0].item_id"}}},
-            {"id": "maker", "tool": "get_maker", "arguments": {"maker_id": {"from": "item", "select": "maker_id"}}},
-        ],
-        "phrasings": ["Who makes the first item on {shelf_id}?"],
-    }],
-}  # fmt: skip
-"""The workflow that is recorded: for two shelves only."""
 
 FIRST = f"I{6 * ITEMS}"
 MAKER = f"M{6 * ITEMS % 7}"

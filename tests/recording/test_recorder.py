@@ -14,7 +14,7 @@ import httpx
 import postgres
 import pytest
 import yaml
-from shop_server import CALLS, ITEMS, PLAN, SHELVES, Shop
+from shop_server import CALLS, ITEMS, PLAN, SHELVES, WORKFLOWS, Shop
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, PlanError, RecordingError, SnapshotError, WorkflowError
@@ -280,23 +280,6 @@ def test_a_forecast_is_what_is_asked(shop: Shop, address: str, tmp_path: Path) -
     record(api, path, plan, patience=QUICK)
     after = forecast(api.tools, plan, path)
     assert (after.planned, after.known, after.depends) == (CALLS, CALLS, {})
-
-
-WORKFLOWS: dict[str, Any] = {
-    "domain": "shop",
-    "kinds": {"shelf": "shelf id"},
-    "workflows": [{
-        "name": "maker_of_first_item",
-        "literals": {"shelf_id": "shelf"},
-        "steps": [
-            {"id": "items", "tool": "list_items", "arguments": {"shelf_id": {"query": "shelf_id"}}},
-            {"id": "item", "tool": "get_item",
-             "arguments": {"item_id": {"from": "items", "select": "items[0].item_id"}}},
-            {"id": "maker", "tool": "get_maker", "arguments": {"maker_id": {"from": "item", "select": "maker_id"}}},
-        ],
-        "phrasings": ["Who makes the first item on {shelf_id}?"],
-    }],
-}  # fmt: skip
 
 
 def test_workflows_are_run_and_stored(shop: Shop, address: str, tmp_path: Path) -> None:

@@ -195,14 +195,12 @@ def _facts(source: "Source") -> Table:
 
 
 def _workflows_in_words(source: "Source") -> str:
-    import orjson
-
     from toolorch_env.generation.generator import WorkflowGenerator
     from toolorch_env.store.workflows import parse_workflows
 
     try:
         if not isinstance(source, Snapshot):
-            return str(len(parse_workflows(orjson.loads(source.workflows or b"{}")).workflows))
+            return str(len(parse_workflows(source.workflows or b"{}").workflows))
         counts = WorkflowGenerator(source).counts()
         return f"{len(counts)}, with {sum(counts.values()):,} traces"
     except ToolOrchError as error:

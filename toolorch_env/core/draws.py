@@ -1,6 +1,7 @@
 """Random choices that are the same on every machine and with every version of Python and numpy."""
 
 from collections.abc import Sequence
+from hashlib import blake2b
 from typing import TypeVar
 
 _MASK = 2**64 - 1
@@ -27,6 +28,11 @@ class Draws:
 
     def __init__(self, seed: int) -> None:
         self._state = seed & _MASK
+
+    @classmethod
+    def seeded_by(cls, text: bytes) -> "Draws":
+        """The stream of a text: its seed is the first 64 bits of a BLAKE2b hash of it."""
+        return cls(int.from_bytes(blake2b(text, digest_size=8).digest(), "big"))
 
     def word(self) -> int:
         """A uniform integer in [0, 2^64)."""

@@ -16,15 +16,16 @@ from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import ConfigurationError, RecordingError, SnapshotWriteError
 from toolorch_env.core.responses import Response, Source
+from toolorch_env.recording.answers import record_of
 from toolorch_env.recording.api import Api
 from toolorch_env.recording.asking import Asker, Patience, limiter_of
 from toolorch_env.recording.plans.plan import Plan
 from toolorch_env.recording.summary import Unanswered
-from toolorch_env.recording.text import compile_extractions, extract
+from toolorch_env.recording.text import compile_extractions
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.databases import is_url
 from toolorch_env.store.record_store import RecordStore
-from toolorch_env.store.records import Record, make_record
+from toolorch_env.store.records import Record
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.sources import provenance
 
@@ -139,6 +140,8 @@ class LiveApi:
         Raises:
             SnapshotError: the store cannot be opened.
         """
+        if call.state:
+            return None  # only calls in the first state are asked
         return _as_live(self._opened().look_up(call))
 
     def _heed_fork(self) -> None:
@@ -279,11 +282,7 @@ class _Sessions:
             if answer is None:
                 self._warn(self._unanswered.examples)
                 return None
-            extraction = self._extractions.get(call.tool)
-            body = answer.body if extraction is None else extract(extraction, answer.body)
-            record = make_record(
-                self._tools, call, answer.status, body, latency=answer.latency, recorded_at=answer.recorded_at
-            )
+            record = record_of(self._tools, call, answer, self._extractions)
         except RecordingError as error:
             self._warn({"gone": str(error)})
             return None

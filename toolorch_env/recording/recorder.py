@@ -8,17 +8,18 @@ from random import SystemRandom
 from typing import Any
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
-from toolorch_env.core.errors import RecordingError, UnansweredError
+from toolorch_env.core.errors import UnansweredError
 from toolorch_env.core.states import state_after
+from toolorch_env.recording.answers import record_of
 from toolorch_env.recording.api import Answer, Api
 from toolorch_env.recording.asking import Ask, Asker, Patience, limiter_of
 from toolorch_env.recording.plans.crawling import Frontier
 from toolorch_env.recording.plans.plan import Plan
 from toolorch_env.recording.plans.runs import Run, draw_runs, plan_workflows
 from toolorch_env.recording.summary import Progress, Summary
-from toolorch_env.recording.text import compile_extractions, extract
+from toolorch_env.recording.text import compile_extractions
 from toolorch_env.store.record_store import RecordStore
-from toolorch_env.store.records import Record, make_record
+from toolorch_env.store.records import Record
 
 FLUSH_SECONDS = 0.02
 CHUNK = 500
@@ -173,20 +174,7 @@ class Recorder:
         return None if answer is None else self._as_record(call, answer)
 
     def _as_record(self, call: CanonicalCall, answer: Answer) -> Record:
-        """The record of an answer.
-
-        Raises:
-            UnansweredError: it is no JSON that can be kept, such as a number of more than 64 bits.
-        """
-        body = answer.body
-        if call.tool in self._extractions:
-            body = extract(self._extractions[call.tool], body)
-        try:
-            return make_record(
-                self._tools, call, answer.status, body, latency=answer.latency, recorded_at=answer.recorded_at
-            )
-        except RecordingError as error:
-            raise UnansweredError("not JSON", str(error)) from None
+        return record_of(self._tools, call, answer, self._extractions)
 
     async def _run(self, run: Run, asker: Asker) -> None:
         self.summary.runs += 1

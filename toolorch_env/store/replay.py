@@ -33,11 +33,11 @@ class LiveAnswers(Protocol):
         ...
 
     def answer(self, call: CanonicalCall) -> Response | None:
-        """The API's answer to a call of a read-only tool in a fresh session, ``None`` if it gives none."""
+        """The API's answer to a call of a read-only tool in a fresh session, ``None`` to others or if it gives none."""
         ...
 
     def look_up(self, call: CanonicalCall) -> Response | None:
-        """What the API answered earlier; it is not asked."""
+        """What the API answered earlier, ``None`` where it was not asked; it is not asked now."""
         ...
 
 
@@ -96,7 +96,7 @@ class SnapshotReplay:
     def look_up(self, call: CanonicalCall) -> Response | None:
         """The recorded response to a call in its state, ``None`` if there is none."""
         response = self.snapshot.look_up(call)
-        if response is None and self.live is not None and not call.state:
+        if response is None and self.live is not None:
             return self.live.look_up(call)
         return response
 
@@ -104,7 +104,7 @@ class SnapshotReplay:
         """What the miss policy has to say to a valid call, ``None`` where it is a miss."""
         if call.tool in self.tools.state_changing:
             return None
-        if self.live is not None and not call.state:
+        if self.live is not None:
             return self.live.answer(call)
         found = self._nearest.find(call) if self._nearest is not None else None
         if found is None:

@@ -204,7 +204,7 @@ class _CallMaker:
             yield from self._drawn(names, [*pools, objects], size, 2 * room)
 
     def _drawn(self, names: list[str], pools: list[Sequence[Any]], size: int, count: int) -> Iterator[dict[str, Any]]:
-        draws = Draws(int.from_bytes(blake2b(self._seed, digest_size=8).digest(), "big"))
+        draws = Draws.seeded_by(self._seed)
         for _ in range(count):
             number, row = draws.below(size), []
             for pool in pools:

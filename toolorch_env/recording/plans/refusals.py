@@ -2,7 +2,6 @@
 
 import string
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from itertools import count
 from typing import Any
 
@@ -18,7 +17,7 @@ def refused_variants(calls: Sequence[CanonicalCall], tools: ToolSet, seed: bytes
     In turn: a text or number of the same form that is probably unknown, a value of another type, a required argument
     left out.
     """
-    draws = Draws(int.from_bytes(blake2b(seed + b"refusals", digest_size=8).digest(), "big"))
+    draws = Draws.seeded_by(seed + b"refusals")
     if not any(call.arguments for call in calls):
         return
     for turn in count():

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
@@ -89,7 +88,7 @@ def draw_runs(plan: Plan, workflows: WorkflowSet, pools: Mapping[str, Sequence[A
 
 def _draw(seed: str, workflow: Workflow, pools: Mapping[str, Sequence[Any]]) -> dict[str, Any] | None:
     """A value for each literal, different ones for literals of one kind; ``None`` where there are too few values."""
-    draws = Draws(int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "big"))
+    draws = Draws.seeded_by(seed.encode())
     literals: dict[str, Any] = {}
     for name, kind in sorted(workflow.literals.items()):
         taken = [literals[other] for other in literals if workflow.literals[other] == kind]
