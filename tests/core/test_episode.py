@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from json_values import json_objects, texts
 
 from toolorch_env.core.calls import Call, Malformed
-from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import EpisodeError, MissError
 from toolorch_env.core.responses import Source
+from toolorch_env.core.scoring import Step
 from toolorch_env.core.tasks import Mention, Task
 from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.rewards import make_reward

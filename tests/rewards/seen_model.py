@@ -5,8 +5,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.episode import Episode
 from toolorch_env.core.responses import RECORDED_SOURCES
+from toolorch_env.core.scoring import Step
 from toolorch_env.core.tasks import Task
 
 

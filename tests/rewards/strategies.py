@@ -19,6 +19,9 @@ from toolorch_env.rewards import (
 )
 from toolorch_env.rewards.credit import AtomicWeights
 
+POTENTIALS = {name: make for name, make in REWARDS.items() if issubclass(make, PotentialReward)}
+"""Rewards that are paid at every call, by name."""
+
 AnyCall = Call | Malformed
 Turns = list[list[AnyCall]]
 
@@ -147,7 +150,7 @@ def any_reward() -> st.SearchStrategy[PotentialReward]:
     """Every reward, with its default and with other weights."""
     penalties, alphas = st.floats(0, 1), st.floats(0, 1)
     return st.one_of(
-        st.sampled_from([make() for make in REWARDS.values()]),
+        st.sampled_from([make() for make in POTENTIALS.values()]),
         st.builds(GraduatedReward, alpha=alphas, penalty=penalties, weights=atomic_weights()),
         st.builds(AtomicReward, penalty=penalties, weights=atomic_weights()),
         st.builds(OrchestrationReward, penalty=penalties, weights=atomic_weights()),

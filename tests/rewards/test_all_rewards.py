@@ -5,7 +5,7 @@ import pickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rewards.strategies import any_reward, play, reference_call, reference_turns, tasks, turns, valid_orders
+from rewards.strategies import POTENTIALS, any_reward, play, reference_call, reference_turns, tasks, turns, valid_orders
 from worlds import WORLD_NAMES, world
 
 from toolorch_env.core.episode import Episode
@@ -13,7 +13,7 @@ from toolorch_env.core.progress import Reference
 from toolorch_env.rewards import REWARDS, BinaryReward, PotentialReward, make_reward, rescore
 
 every_world = pytest.mark.parametrize("name", WORLD_NAMES)
-every_reward = pytest.mark.parametrize("reward", [make_reward(name) for name in REWARDS], ids=list(REWARDS))
+every_reward = pytest.mark.parametrize("reward", [make() for make in POTENTIALS.values()], ids=list(POTENTIALS))
 
 
 @every_world

@@ -148,6 +148,7 @@ class Broken:
 
     def __init__(self, source: RecordStore) -> None:
         self.tools, self.meta, self.workflows, self.links = source.tools, source.meta, None, ()
+        self.tasks = ()
         self.source = source
 
     def __len__(self) -> int:

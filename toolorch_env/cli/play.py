@@ -13,8 +13,9 @@ from rich.table import Table
 
 from toolorch_env.cli.display import check_writable, console, progress_bar, write_json
 from toolorch_env.core.calls import Call, Malformed
-from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.core.scoring import Step
 from toolorch_env.envs.base import EpisodeEnv
 from toolorch_env.envs.messages import read_message
 from toolorch_env.envs.rendering import call_text
@@ -25,13 +26,16 @@ from toolorch_env.generation.constraints import SPLITS
 from toolorch_env.policies.base import Policy
 from toolorch_env.policies.oracle import OraclePolicy, next_reference_call
 from toolorch_env.policies.random import RandomPolicy
+from toolorch_env.rewards import REWARDS
+from toolorch_env.store.bundled import open_snapshot
+from toolorch_env.store.snapshot import Snapshot
 
 _SHOWN_RESPONSE = 600
 POLICIES: dict[str, Callable[[], Policy]] = {"oracle": OraclePolicy, "random": RandomPolicy}
 
 SnapshotOption = Annotated[str, typer.Option(help="Name of a bundled snapshot, or path of one.")]
-SplitOption = Annotated[str, typer.Option(help=f"Which tasks: {', '.join(SPLITS)}.")]
-RewardOption = Annotated[str, typer.Option(help="Reward: graduated, binary, atomic, orchestration.")]
+SplitOption = Annotated[str | None, typer.Option(help=f"Which tasks: {', '.join(SPLITS)}.")]
+RewardOption = Annotated[str, typer.Option(help=f"Reward: {', '.join(REWARDS)}.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same tasks.", min=0)]
 
 
@@ -58,11 +62,11 @@ def evaluate(
     snapshot: SnapshotOption = "travel",
     tasks: Annotated[int, typer.Option(help="Number of tasks.", min=1)] = 200,
     seed: SeedOption = 0,
-    split: SplitOption = "test",
+    split: SplitOption = None,
     reward: RewardOption = "graduated",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
 ) -> None:
-    """Play tasks with a policy and print its metrics."""
+    """Play tasks with a policy and print its metrics. Drawn from workflows, tasks are of the split test by default."""
     if json_file is not None:
         check_writable(json_file)
     metrics = run_policy(policy, snapshot, split, reward, tasks, seed)
@@ -78,7 +82,7 @@ def evaluate(
 def play(
     snapshot: SnapshotOption = "travel",
     seed: SeedOption = 0,
-    split: SplitOption = "train",
+    split: SplitOption = None,
     reward: RewardOption = "graduated",
     task_id: Annotated[str | None, typer.Option(help="Play this task.")] = None,
     interactive: Annotated[
@@ -86,22 +90,25 @@ def play(
     ] = False,
 ) -> None:
     """Show one episode call by call: query, calls, responses, reward components."""
-    env = make_env("ToolOrchText-v0", snapshot, reward, {"split": split})
+    env = make_env("ToolOrchText-v0", snapshot, reward, {"split": split} if split else {})
     env.reset(seed=seed, options={"task_id": task_id} if task_id else None)
     show_episode(env, env.unwrapped.episode, ask_person if interactive else oracle_calls)
 
 
-def make_env(env_id: str, snapshot: str, reward: str, constraints: dict[str, Any]) -> Any:
+def make_env(env_id: str, snapshot: str | Snapshot, reward: str, constraints: dict[str, Any]) -> Any:
     """The environment that a command plays in."""
     return gym.make(env_id, snapshot=snapshot, reward=reward, constraints=constraints)
 
 
-def run_policy(name: str, snapshot: str, split: str, reward: str, tasks: int, seed: int) -> Metrics:
+def run_policy(name: str, snapshot: str, split: str | None, reward: str, tasks: int, seed: int) -> Metrics:
     """Evaluates a policy with a progress bar."""
     if name not in POLICIES:
         raise ConfigurationError(f"there is no policy {name!r}; choose one of {', '.join(POLICIES)}")
     policy = POLICIES[name]()
-    env = make_env(policy.env_id, snapshot, reward, {"split": split})
+    opened = open_snapshot(snapshot)
+    if split is None and not opened.tasks:
+        split = "test"
+    env = make_env(policy.env_id, opened, reward, {"split": split} if split else {})
     with progress_bar(name, tasks) as advance:
         return evaluate_policy(env, policy, tasks=tasks, seed=seed, progress=lambda _: advance())
 

@@ -187,6 +187,8 @@ def _facts(source: "Source") -> Table:
         table.add_row(name, escape(value))
     if source.workflows is not None:
         table.add_row("workflows", escape(_workflows_in_words(source)))
+    if source.tasks:
+        table.add_row("tasks", f"{len(source.tasks):,}")
     if isinstance(source, Snapshot):
         table.add_row("size", megabytes(source.path))
     else:
@@ -229,6 +231,8 @@ def _show_difference(found: "Difference") -> None:
             console.print(f"tools {what}: {', '.join(names)}", soft_wrap=True)
     if found.workflows_changed:
         console.print("workflows changed")
+    if found.tasks_changed:
+        console.print("tasks changed")
     counts = (found.only_left, found.only_right, found.changed)
     table = Table("tool", "only left", "only right", "answered differently")
     for tool in sorted({name for count in counts for name in count}):
@@ -255,6 +259,7 @@ def _difference_document(found: "Difference") -> dict[str, Any]:
         "same": found.same,
         "tools": {"added": found.tools_added, "removed": found.tools_removed, "changed": found.tools_changed},
         "workflows_changed": found.workflows_changed,
+        "tasks_changed": found.tasks_changed,
         "only_left": found.only_left,
         "only_right": found.only_right,
         "changed": found.changed,

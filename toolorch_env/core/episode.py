@@ -1,13 +1,13 @@
 """The episode: one task being played. It knows no Gymnasium and can be forked."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from toolorch_env.core.calls import Call, CanonicalCall, Malformed, ToolSet
 from toolorch_env.core.errors import EpisodeError
-from toolorch_env.core.progress import Match, Progress, Reference
+from toolorch_env.core.progress import Progress, Reference
 from toolorch_env.core.responses import Response, Source
-from toolorch_env.core.scoring import Reward, Score, Scorer
+from toolorch_env.core.scoring import Reward, Scorer, Step
 from toolorch_env.core.states import state_after
 from toolorch_env.core.tasks import Task
 
@@ -33,26 +33,6 @@ Answered = tuple[CanonicalCall | None, Response]
 """A call in its state, ``None`` for what was no call, and the answer."""
 
 
-class Step(NamedTuple):
-    """One call of an episode and what came of it.
-
-    Attributes:
-        call: the call as the agent made it.
-        canonical: the call as it was read, in the state that it was made in; ``None`` for what was no call.
-        response: the answer.
-        match: what it did for the reference solution.
-        score: what it earned.
-        turn: number of the message that it was made in, from 0.
-    """
-
-    call: Call | Malformed
-    canonical: CanonicalCall | None
-    response: Response
-    match: Match
-    score: Score
-    turn: int
-
-
 class Episode:
     """Plays one task: takes turns of calls, answers them from a replay, and scores them.
 
@@ -67,6 +47,11 @@ class Episode:
 
     Attributes:
         state: what was changed so far (see :attr:`toolorch_env.core.calls.CanonicalCall.state`).
+        answer: the agent's last words, ``None`` before it has finished.
+        closing_reward: what was earned when the episode ended.
+
+    Raises:
+        TaskError: a call of the task's setup is not recorded.
     """
 
     def __init__(self, task: Task, replay: Replay, reward: Reward, max_calls: int) -> None:
@@ -77,7 +62,9 @@ class Episode:
         self.reference = Reference(task, replay.tools, replay.look_up)
         self.progress = Progress(self.reference)
         self.steps: list[Step] = []
-        self.state = b""
+        self.state = self.reference.initial_state
+        self.answer: str | None = None
+        self.closing_reward = 0.0
         self.finished = False
         self.turns = 0
         self._scorer: Scorer = reward.start(self.reference)
@@ -102,7 +89,7 @@ class Episode:
     @property
     def total(self) -> float:
         """Sum of the rewards so far."""
-        return sum(step.score.reward for step in self.steps)
+        return sum(step.score.reward for step in self.steps) + self.closing_reward
 
     def send(self, calls: Sequence[Call | Malformed]) -> list[Step]:
         """Makes calls together, in one turn. Calls beyond the limit of the episode are not made.
@@ -125,10 +112,15 @@ class Episode:
         self.state = state
         self.steps += steps
         self.turns += 1
+        if self.done:
+            self.closing_reward = self._scorer.finish(self.steps, None)
         return steps
 
-    def finish(self) -> None:
+    def finish(self, answer: str = "") -> None:
         """Ends the episode at the agent's word.
+
+        Args:
+            answer: its last words.
 
         Raises:
             EpisodeError: the episode has ended already.
@@ -136,6 +128,8 @@ class Episode:
         if self.done:
             raise EpisodeError("the episode has ended: start another one with reset()")
         self.finished = True
+        self.answer = answer
+        self.closing_reward = self._scorer.finish(self.steps, answer)
 
     def fork(self) -> "Episode":
         """An independent copy that can be played on differently, for tree search and branching rollouts."""

@@ -41,6 +41,10 @@ class PlanError(RecordingError):
     """A recording plan is not valid, or does not fit the API."""
 
 
+class DataSetError(RecordingError):
+    """A published data set cannot be read, or its parts do not fit together."""
+
+
 class UnansweredError(RecordingError):
     """A call got no answer that can be recorded: nothing is known of what the API would say to it.
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import token, tokens
+from toolorch_env.core.errors import TaskError
 from toolorch_env.core.responses import SEEN_SOURCES, Response
 from toolorch_env.core.states import state_after
 from toolorch_env.core.tasks import Task
@@ -45,6 +46,11 @@ class Reference:
 
     Attributes:
         calls: the reference calls, each in the state that the solution has come to.
+        initial_state: the state that the episode begins in.
+        bound: for each reference call its parameters that come from responses, those of optional calls left out.
+
+    Raises:
+        TaskError: a call of the task's setup is not recorded.
     """
 
     def __init__(self, task: Task, tools: ToolSet, look_up: LookUp) -> None:
@@ -52,17 +58,29 @@ class Reference:
         self.tools = tools
         self._look_up = look_up
         calls = [tools.canonical(Call(call.tool, call.arguments)) for call in task.reference]
+        self.initial_state = self._state_after_setup() if task.setup else b""
         self.calls: tuple[CanonicalCall, ...] = tuple(self._in_their_states(calls) if tools.state_changing else calls)
         self._steps_by_key: dict[bytes, tuple[int, ...]] = {}
         for index, call in enumerate(self.calls):
             for key in {call.key, call.rounded_key}:
                 self._steps_by_key[key] = (*self._steps_by_key.get(key, ()), index)
         self.bound: tuple[frozenset[str], ...] = tuple(
-            frozenset(binding.parameter for binding in call.bindings) for call in task.reference
+            frozenset([b.parameter for b in call.bindings if not task.reference[b.step].optional])
+            for call in task.reference
         )
 
-    def _in_their_states(self, calls: Sequence[CanonicalCall]) -> Iterator[CanonicalCall]:
+    def _state_after_setup(self) -> bytes:
         state = b""
+        for made in self.task.setup:
+            call = self.tools.canonical(Call(made.tool, made.arguments)).within(state)
+            response = self._look_up(call)
+            if response is None:
+                raise TaskError(f"task {self.task.id!r}: nothing is recorded for {made.tool} of its setup")
+            state = state_after(call, response, read_only=made.tool not in self.tools.state_changing)
+        return state
+
+    def _in_their_states(self, calls: Sequence[CanonicalCall]) -> Iterator[CanonicalCall]:
+        state = self.initial_state
         for made in calls:
             call = made.within(state)
             yield call
@@ -162,8 +180,8 @@ class Progress:
 
     @property
     def all_complete(self) -> bool:
-        """Whether every reference call is complete."""
-        return all(self.complete)
+        """Whether every reference call is complete, but for optional ones."""
+        return all(self.complete[index] for index in self.reference.task.required)
 
     def update(self, turn: Sequence[tuple[CanonicalCall | None, Response]]) -> list[Match]:
         """Takes one turn: calls made together, each in its state, ``None`` for what was no call.
@@ -189,7 +207,8 @@ class Progress:
         if step is None or self.complete[step]:
             return Match(step, False, False, repeated)
         self.complete[step] = True
-        after = self.reference.task.reference[step].after
+        reference = self.reference.task.reference
+        after = [index for index in reference[step].after if not reference[index].optional]
         ordered = all(done_before[index] for index in after) and self._all_seen(step, call)
         self.ordered[step] = ordered
         return Match(step, True, ordered, repeated)

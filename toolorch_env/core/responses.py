@@ -17,6 +17,8 @@ class Source(StrEnum):
     """Recorded for exactly this call."""
     ROUNDED = "rounded"
     """Recorded for this call with its fractions rounded to four decimals."""
+    WITHOUT_BODY = "without_body"
+    """Recorded for this call as answered, but what the body said is not known: the agent reads null."""
     LIVE = "live"
     """Answered by the real API itself, now or earlier, as it was not in the snapshot."""
     NEAREST = "nearest"
@@ -36,11 +38,21 @@ class Source(StrEnum):
 _BACKSLASH = ord("\\")
 _AFTER_TEXT = frozenset(",:]}")
 
-RECORDED_SOURCES = frozenset({Source.RECORDED, Source.ROUNDED, Source.LIVE})
+RECORDED_SOURCES = frozenset({Source.RECORDED, Source.ROUNDED, Source.WITHOUT_BODY, Source.LIVE})
 """Where the API itself answered this very call."""
 
 SEEN_SOURCES = RECORDED_SOURCES | {Source.NEAREST}
 """Where what a response holds was said by the API: who reads it has seen real values."""
+
+
+class UnknownBody:
+    """Stands in the place of a body that is not known: :data:`UNKNOWN_BODY`, its one value."""
+
+    def __repr__(self) -> str:
+        return "UNKNOWN_BODY"
+
+
+UNKNOWN_BODY = UnknownBody()
 
 
 class Response:
@@ -48,7 +60,8 @@ class Response:
 
     Attributes:
         status: HTTP status, or its nearest equivalent for other kinds of API.
-        raw: the JSON body, UTF-8, as orjson writes it (no white space, characters escaped only where they must be).
+        raw: the JSON body, UTF-8, as orjson writes it (no white space, characters escaped only where they must be);
+            nothing where it is not known.
         source: where it comes from.
         digest: 64-bit digest of a successful body that says something, else 0. Equal non-zero digests: equal bodies.
         latency: seconds that the real API took, 0.0 where it was not asked.
@@ -114,8 +127,8 @@ class Response:
 
     @cached_property
     def body(self) -> Any:
-        """The decoded body. Treat it as read-only: it is shared."""
-        return orjson.loads(self.raw)
+        """The decoded body, ``None`` where it is not known. Treat it as read-only: it is shared."""
+        return orjson.loads(self.raw) if self.raw else None
 
     def holds(self, text: str) -> bool:
         """Whether a token is among :attr:`tokens`. Mostly found without decoding the body."""

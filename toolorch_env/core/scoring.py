@@ -1,9 +1,9 @@
 """What a reward is: the seam between episodes and the rewards in :mod:`toolorch_env.rewards`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from toolorch_env.core.calls import CanonicalCall
+from toolorch_env.core.calls import Call, CanonicalCall, Malformed
 from toolorch_env.core.progress import Match, Progress, Reference
 from toolorch_env.core.responses import Response
 
@@ -26,11 +26,40 @@ class Score(NamedTuple):
     components: Mapping[str, float]
 
 
+class Step(NamedTuple):
+    """One call of an episode and what came of it.
+
+    Attributes:
+        call: the call as the agent made it.
+        canonical: the call as it was read, in the state that it was made in; ``None`` for what was no call.
+        response: the answer.
+        match: what it did for the reference solution.
+        score: what it earned.
+        turn: number of the message that it was made in, from 0.
+    """
+
+    call: Call | Malformed
+    canonical: CanonicalCall | None
+    response: Response
+    match: Match
+    score: Score
+    turn: int
+
+
 class Scorer(Protocol):
     """Scores the calls of one episode, one after the other."""
 
     def score(self, call: CanonicalCall | None, response: Response, match: Match, progress: Progress) -> Score:
         """The score of the next call. ``call`` is ``None`` for what was no call; ``progress`` is the state after it."""
+        ...
+
+    def finish(self, steps: Sequence[Step], answer: str | None) -> float:
+        """What is earned when the episode ends. Called once, after the last call was scored.
+
+        Args:
+            steps: all calls of the episode and what came of them, in order.
+            answer: the agent's last words, or ``None`` where the call limit ended the episode.
+        """
         ...
 
     def copy(self) -> "Scorer":

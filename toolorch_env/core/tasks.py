@@ -51,6 +51,8 @@ class ReferenceCall:
         bindings: arguments taken from responses; all others come from the query.
         after: indices of calls that must precede this one without any data flowing.
         turn: group of calls that may be made together, where the data set gives one.
+        optional: whether the solution may do without this call. It earns nothing and costs nothing, and what others
+            take from it need not be seen: an agent may know it already.
     """
 
     tool: str
@@ -58,6 +60,7 @@ class ReferenceCall:
     bindings: tuple[Binding, ...] = ()
     after: tuple[int, ...] = ()
     turn: int | None = None
+    optional: bool = False
 
     @property
     def depends_on(self) -> frozenset[int]:
@@ -77,6 +80,9 @@ class Task:
         mentions: values in the query, in the order of the query, needed ones and others.
         workflow: name of the workflow that the task was drawn from, or the data set's name.
         split: ``train``, ``validation``, ``test``, ``test_workflows``, or empty.
+        setup: calls that were made before the episode begins, not by the agent: they lead a fresh session to the state
+            that the task begins in. Their tools need not be on offer.
+        answer: values that the agent's last words have to say; empty where the task has no checkable answer.
     """
 
     id: str
@@ -86,10 +92,12 @@ class Task:
     mentions: tuple[Mention, ...] = ()
     workflow: str = ""
     split: str = ""
+    setup: tuple[ReferenceCall, ...] = ()
+    answer: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.reference:
-            raise TaskError(f"task {self.id!r} has no reference calls")
+        if not self.required:
+            raise TaskError(f"task {self.id!r} has no reference calls" + (" but optional ones" * bool(self.reference)))
         if not all([0 <= m.start <= m.end <= len(self.query) for m in self.mentions]):  # noqa: C419  cheaper so
             raise TaskError(f"task {self.id!r}: a mention lies outside the query")
         for index, call in enumerate(self.reference):
@@ -97,6 +105,11 @@ class Task:
                 raise TaskError(f"task {self.id!r}: the reference calls {call.tool!r}, which is not on offer")
             if (call.bindings or call.after) and not all(0 <= step < index for step in call.depends_on):
                 raise TaskError(f"task {self.id!r}: reference call {index} depends on a call that does not precede it")
+
+    @cached_property
+    def required(self) -> tuple[int, ...]:
+        """Indices of the reference calls that are not optional, ascending."""
+        return tuple([index for index, call in enumerate(self.reference) if not call.optional])
 
     @cached_property
     def levels(self) -> tuple[int, ...]:

@@ -8,12 +8,12 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.core import ActType, ObsType
 
-from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ConfigurationError, EpisodeError, TaskError
-from toolorch_env.core.scoring import Reward
+from toolorch_env.core.scoring import Reward, Step
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.constraints import TaskConstraints, read_constraints
-from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
+from toolorch_env.generation.generator import TaskGenerator, stored_generator
 from toolorch_env.rewards import make_reward
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.replay import LiveAnswers, SnapshotReplay
@@ -52,7 +52,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         self.reward = _as_reward(reward)
         if generator is not None and not isinstance(generator, TaskGenerator):
             raise ConfigurationError(f"a generator is an object with sample() and task(), got {generator!r}")
-        self.generator: TaskGenerator = generator or WorkflowGenerator(self.snapshot)
+        self.generator: TaskGenerator = generator or stored_generator(self.snapshot)
         self.constraints = read_constraints(constraints)
         self.max_calls = max_calls
         self.render_mode = render_mode

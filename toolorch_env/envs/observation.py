@@ -7,8 +7,8 @@ from zlib import crc32
 import numpy as np
 from gymnasium import spaces
 
-from toolorch_env.core.episode import Step
 from toolorch_env.core.responses import Source
+from toolorch_env.core.scoring import Step
 from toolorch_env.core.tasks import Task
 from toolorch_env.envs.vocabulary import MAX_MENTIONS, Vocabulary
 

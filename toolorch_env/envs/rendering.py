@@ -7,8 +7,9 @@ import numpy as np
 import orjson
 
 from toolorch_env.core.calls import Call, Malformed
-from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.core.scoring import Step
 from toolorch_env.envs.shortening import shorten_json
 
 _SHOWN_RESPONSE = 300

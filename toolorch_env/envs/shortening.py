@@ -14,10 +14,10 @@ def shorten_json(raw: bytes, max_characters: int) -> str:
     stands in the list's place. Where that does not suffice, long texts are cut, and at last only the size is told.
 
     Args:
-        raw: the body, UTF-8 JSON.
+        raw: the body, UTF-8 JSON; nothing for one that is not known, which reads as null.
         max_characters: at least :data:`MIN_CHARACTERS`.
     """
-    text = raw.decode()
+    text = raw.decode() or "null"
     if len(text) <= max_characters:
         return text
     body = orjson.loads(raw)

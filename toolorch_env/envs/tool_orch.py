@@ -1,5 +1,6 @@
 """The numeric environment, for any reinforcement-learning library."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -8,19 +9,22 @@ import numpy as np
 from gymnasium import spaces
 
 from toolorch_env.core.calls import Call
-from toolorch_env.core.episode import Step
 from toolorch_env.core.errors import ConfigurationError, InvalidActionError, TaskError
-from toolorch_env.core.scoring import Reward
+from toolorch_env.core.scoring import Reward, Step
 from toolorch_env.envs.base import EpisodeEnv, reward_info, tier_info
 from toolorch_env.envs.link_values import LinkValues
 from toolorch_env.envs.observation import Observation, Observer, observation_space
+from toolorch_env.envs.playability import why_unplayable
 from toolorch_env.envs.vocabulary import FINISH, LEAVE_OUT, MAX_MENTIONS, RECENT_RESPONSES, Vocabulary
 from toolorch_env.generation.constraints import TaskConstraints
+from toolorch_env.generation.fixed_tasks import FixedTasks
 from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
 from toolorch_env.rewards.credit import same_value
 from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.replay import LiveAnswers
 from toolorch_env.store.snapshot import Snapshot
+
+_log = logging.getLogger(__name__)
 
 
 class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
@@ -62,7 +66,8 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
     ## Arguments
     - `snapshot`: name of a bundled snapshot, path, or `Snapshot` (default `"travel"`)
     - `reward`: `"graduated"`, `"binary"`, `"atomic"`, `"orchestration"`, or an object
-    - `generator`: draws the tasks; default: the workflows stored in the snapshot
+    - `generator`: draws the tasks; default: the tasks stored in the snapshot, as far as they can be played in numbers,
+      or else its workflows
     - `constraints`: `TaskConstraints` or a mapping
     - `max_calls`: call limit of an episode (default 16); a solution must be shorter, for the agent to be able to finish
     - `on_miss`: what a valid call without a recorded response comes to: `"error"` (default), `"raise"`, `"nearest"`
@@ -104,6 +109,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         self.vocabulary = Vocabulary(self.snapshot)
         self.action_space = spaces.MultiDiscrete(self.vocabulary.sizes)
         self.observation_space = cast("spaces.Space[Observation]", observation_space(self.vocabulary))
+        self._leave_out_unplayable()
         self._limits = self.vocabulary.sizes.astype(np.uint64)
 
     def _check_links(self) -> None:
@@ -123,6 +129,19 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
                     f"{RECENT_RESPONSES - 1} later call of the same tool: order its steps otherwise, or play in "
                     "ToolOrchText-v0"
                 )
+
+    def _leave_out_unplayable(self) -> None:
+        """Tasks of a data set may need values that no action can pass; they are played in words only."""
+        if not isinstance(self.generator, FixedTasks):
+            return
+        problems = {task.id: why_unplayable(task, self.vocabulary, self.max_calls) for task in self.generator.tasks}
+        left_out = {task_id: why for task_id, why in problems.items() if why}
+        if len(left_out) == len(problems):
+            first = next(iter(left_out))
+            raise TaskError(f"no task can be played in numbers, the first ({first!r}) as {left_out[first]}")
+        if left_out:
+            _log.info("%d of %d tasks can be played in words only", len(left_out), len(problems))
+            self.generator = self.generator.where(lambda task: not problems[task.id])
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -158,13 +177,13 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         episode = self.episode
         if choices[0] == FINISH:
             episode.finish()
-            return self._observe(), 0.0, True, False, {"reward": {}, **self._end_info()}
+            return self._observe(), episode.closing_reward, True, False, {"reward": {}, **self._end_info()}
         tool = choices[0] - 1
         call = Call(self.vocabulary.tools[tool], self._arguments(tool, choices))
         step = episode.send((call,))[0]
         self._note(tool, choices, step)
         if self.auto_finish and episode.progress.all_complete:
-            episode.finished = True  # also where this was the last call
+            self._finish_for_the_agent()
         info = {
             "call": call,
             "source": step.response.source.value,
@@ -174,7 +193,14 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         }
         if episode.done:
             info |= self._end_info()
-        return self._observe(), step.score.reward, episode.finished, episode.truncated, info
+        reward = step.score.reward + episode.closing_reward
+        return self._observe(), reward, episode.finished, episode.truncated, info
+
+    def _finish_for_the_agent(self) -> None:
+        if self.episode.done:  # this was the last call: its end has been scored
+            self.episode.finished = True
+        else:
+            self.episode.finish()
 
     def action_masks(self) -> np.ndarray:
         """Which choices are open, flat over the components of the action, bool, shape (sum of `action_space.nvec`,).

@@ -7,9 +7,8 @@ from typing import Any
 import orjson
 
 from toolorch_env.core.calls import Call
-from toolorch_env.core.episode import Step
 from toolorch_env.core.errors import ConfigurationError, InvalidActionError, TaskError
-from toolorch_env.core.scoring import Reward
+from toolorch_env.core.scoring import Reward, Step
 from toolorch_env.envs.base import EpisodeEnv, reward_info, tier_info
 from toolorch_env.envs.messages import RequestedCall, read_message
 from toolorch_env.envs.shortening import MIN_CHARACTERS, shorten_json
@@ -140,14 +139,15 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
         episode = self.episode
         requested = read_message(action)
         if not requested:
-            episode.finish()
-            return "", 0.0, True, False, {"messages": [], "calls": [], "reward": [], **self._end_info()}
+            episode.finish(action)
+            info = {"messages": [], "calls": [], "reward": [], **self._end_info()}
+            return "", episode.closing_reward, True, False, info
         steps = episode.send([request.call for request in requested])
         info = self._describe(requested, steps)
         if episode.done:
             info |= self._end_info()
         observation = "\n".join([_BLOCK.format(message["content"]) for message in info["messages"]])
-        reward = sum([step.score.reward for step in steps])
+        reward = sum([step.score.reward for step in steps]) + episode.closing_reward
         return observation, reward, episode.finished, episode.truncated, info
 
     def _describe(self, requested: Sequence[RequestedCall], steps: Sequence[Step]) -> dict[str, Any]:

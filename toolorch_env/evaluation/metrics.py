@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from toolorch_env.core.calls import Call
-from toolorch_env.core.episode import Episode, Step
+from toolorch_env.core.episode import Episode
 from toolorch_env.core.responses import Source
+from toolorch_env.core.scoring import Step
 
 ERROR_KINDS = (
     "unknown_tool",
@@ -29,7 +30,7 @@ class EpisodeResult:
         task_id, workflow: which task.
         success: all reference calls complete, and finished by the agent.
         clean_success: success with no call more than the reference has.
-        complete_calls, reference_calls: for the call accuracy.
+        complete_calls, reference_calls: for the call accuracy; optional reference calls do not count.
         complete_turns, reference_turns: for the turn accuracy.
         total: the return.
         calls: number of calls that the agent made.
@@ -84,9 +85,10 @@ class Metrics:
 
 def episode_result(episode: Episode) -> EpisodeResult:
     """The result of an episode that has ended."""
-    task, complete = episode.task, episode.progress.complete
+    task = episode.task
+    complete = [episode.progress.complete[index] for index in task.required]
     turns: dict[int, bool] = {}
-    for turn, done in zip(task.turns, complete, strict=True):
+    for turn, done in zip([task.turns[index] for index in task.required], complete, strict=True):
         turns[turn] = turns.get(turn, True) and done
     kinds = Counter(kind for step in episode.steps if (kind := error_kind(episode, step)) is not None)
     return EpisodeResult(

@@ -5,6 +5,7 @@ from typing import Any
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Replay
+from toolorch_env.core.progress import Reference
 from toolorch_env.core.states import state_after, state_order
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.phrasing import value_text
@@ -43,7 +44,7 @@ def task_problems(task: Task, replay: Replay) -> Iterator[str]:
         if task.query[mention.start : mention.end] != value_text(mention.value):
             yield f"the query does not say {mention.value!r} where it should"
     bodies: list[Any] = []
-    state = b""
+    state = Reference(task, replay.tools, replay.look_up).initial_state
     for index, reference in enumerate(task.reference):
         arguments = dict(reference.arguments)
         for binding in reference.bindings:

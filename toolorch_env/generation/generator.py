@@ -13,6 +13,7 @@ from toolorch_env.core.errors import ConstraintError, TaskError
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.checking import unreadable_literals
 from toolorch_env.generation.constraints import TaskConstraints, read_constraints
+from toolorch_env.generation.fixed_tasks import FixedTasks
 from toolorch_env.generation.phrasing import Template, compose
 from toolorch_env.generation.sources import Trace, TraceSource
 from toolorch_env.store.bundled import open_snapshot
@@ -224,6 +225,15 @@ class WorkflowGenerator:
         left_out = draws.sample(others, max(0, len(others) - constraints.distractor_tools))
         left_out += constraints.exclude_tools
         return tuple([name for name in source.all_tools if name not in left_out])
+
+
+def stored_generator(snapshot: Snapshot) -> TaskGenerator:
+    """The generator of what is stored in a snapshot: its tasks where it has any, else its workflows.
+
+    Raises:
+        WorkflowError: there are no tasks, and no workflows or ones that do not fit the snapshot.
+    """
+    return FixedTasks(snapshot.tasks) if snapshot.tasks else WorkflowGenerator(snapshot)
 
 
 @lru_cache(256)

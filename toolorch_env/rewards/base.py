@@ -7,7 +7,7 @@ from toolorch_env.core.calls import CanonicalCall
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.core.progress import Match, Progress, Reference
 from toolorch_env.core.responses import Response
-from toolorch_env.core.scoring import Score
+from toolorch_env.core.scoring import Score, Step
 from toolorch_env.rewards.credit import FULL, NONE, AtomicWeights, Credit, atomic_credit
 
 GRID = 2.0**32
@@ -52,7 +52,9 @@ class PotentialReward:
         return PotentialScorer(self, reference)
 
     def potential(self, atomic: Sequence[float], complete: Sequence[bool], ordered: Sequence[bool]) -> float:
-        """How far the episode has come, in [0, 1]; exactly 1 when it is solved. One entry for each reference call.
+        """How far the episode has come, in [0, 1]; exactly 1 when it is solved.
+
+        One entry for each reference call, optional ones left out.
 
         Args:
             atomic: best atomic score of a matched call, in [0, 1].
@@ -70,6 +72,8 @@ class PotentialScorer:
 
     def __init__(self, reward: PotentialReward, reference: Reference) -> None:
         count = len(reference.calls)
+        required = reference.task.required
+        self._required = required if len(required) < count else None
         self._reward = reward
         self._reference = reference
         self._atomic = [0.0] * count
@@ -97,11 +101,22 @@ class PotentialScorer:
             self._complete[match.step] = True
             self._ordered[match.step] = match.ordered
         if step is not None:
-            self._potential = on_grid(self._reward.potential(self._atomic, self._complete, self._ordered))
+            self._potential = on_grid(self._reward.potential(*self._of_required()))
         rise = self._potential - before
         # a reward that pays only at the end must not punish the way there
         penalty = 0.0 if rise > 0 or match.ordered else self._reward.penalty
         return Score(rise - penalty, self._potential, penalty, step, self._components(credit, match, rise, penalty))
+
+    def finish(self, steps: Sequence[Step], answer: str | None) -> float:
+        """Nothing: all was earned on the way."""
+        return 0.0
+
+    def _of_required(self) -> tuple[list[float], list[bool], list[bool]]:
+        if self._required is None:
+            return self._atomic, self._complete, self._ordered
+        return tuple(
+            [part[index] for index in self._required] for part in (self._atomic, self._complete, self._ordered)
+        )  # type: ignore[return-value]
 
     def _credit(self, call: CanonicalCall | None, response: Response, match: Match) -> tuple[int | None, Credit]:
         """The reference call that this call counts for, and its credit there."""
@@ -112,7 +127,7 @@ class PotentialScorer:
         best: tuple[int | None, Credit] = (None, NONE)
         best_rise = 0.0
         for step, wanted in enumerate(self._reference.calls):
-            if wanted.tool != call.tool or self._complete[step]:
+            if wanted.tool != call.tool or self._complete[step] or self._reference.task.reference[step].optional:
                 continue
             credit = atomic_credit(self._reference, step, call, response)
             rise = credit.total(self._reward.weights) - self._atomic[step]

@@ -9,9 +9,11 @@ from sqlalchemy import Connection, Table, delete, insert, update
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import RecordingError, WorkflowError
+from toolorch_env.core.tasks import Task
 from toolorch_env.core.tools import Tool
 from toolorch_env.store import schema
 from toolorch_env.store.compiled import Link
+from toolorch_env.store.stored_tasks import pack_tasks
 from toolorch_env.store.tool_rows import tool_row
 
 
@@ -42,8 +44,10 @@ def same_calls(left: Tool, right: Tool) -> bool:
     return parameters and left.read_only == right.read_only
 
 
-def declared_blobs(workflows: Any, links: Iterable[Link] | None) -> dict[str, bytes]:
-    """Workflows and links as they are stored, as far as there are any.
+def declared_blobs(
+    workflows: Any, links: Iterable[Link] | None, tasks: Iterable[Task] | None = None
+) -> dict[str, bytes]:
+    """Workflows, links and tasks as they are stored, as far as there are any.
 
     Raises:
         WorkflowError: the workflows are not JSON.
@@ -53,6 +57,8 @@ def declared_blobs(workflows: Any, links: Iterable[Link] | None) -> dict[str, by
         blobs["workflows"] = as_json(workflows)
     if links is not None:
         blobs["links"] = orjson.dumps(sorted([link.parameter, link.tool, link.select] for link in set(links)))
+    if tasks is not None:
+        blobs["tasks"] = pack_tasks(tasks)
     return blobs
 
 

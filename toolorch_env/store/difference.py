@@ -54,6 +54,7 @@ class Difference:
         tools_changed: names of tools that both hold, but not alike; the answer to unknown input counts, which a
             recording learns only when it is finished.
         workflows_changed: whether the workflow documents differ.
+        tasks_changed: whether the stored tasks differ.
         only_left, only_right, changed: number of calls by tool that only one holds, or that were answered differently.
         examples: some of these calls.
     """
@@ -62,6 +63,7 @@ class Difference:
     tools_removed: tuple[str, ...]
     tools_changed: tuple[str, ...]
     workflows_changed: bool
+    tasks_changed: bool
     only_left: dict[str, int]
     only_right: dict[str, int]
     changed: dict[str, int]
@@ -71,7 +73,8 @@ class Difference:
     def same(self) -> bool:
         """Whether there is no difference. Times, latencies and provenance do not count."""
         tools = self.tools_added or self.tools_removed or self.tools_changed
-        return not (tools or self.workflows_changed or self.only_left or self.only_right or self.changed)
+        calls = self.only_left or self.only_right or self.changed
+        return not (tools or self.workflows_changed or self.tasks_changed or calls)
 
 
 def difference(left: Source, right: Source, max_examples: int = 5) -> Difference:
@@ -89,6 +92,7 @@ def difference(left: Source, right: Source, max_examples: int = 5) -> Difference
     return Difference(
         *_tools(left, right),
         left.workflows != right.workflows,
+        left.tasks != right.tasks,
         dict(counts["left"]),
         dict(counts["right"]),
         dict(counts["both"]),

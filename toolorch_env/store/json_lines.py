@@ -2,11 +2,11 @@
 
 import io
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal, Self
 
 import orjson
 import zstandard
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolorch_env.core.calls import KEY_BYTES, Call, ToolSet
 from toolorch_env.core.errors import (
@@ -14,8 +14,11 @@ from toolorch_env.core.errors import (
     SnapshotCorruptError,
     SnapshotError,
     SnapshotFormatError,
+    TaskError,
     ToolSchemaError,
 )
+from toolorch_env.core.responses import UNKNOWN_BODY
+from toolorch_env.core.tasks import Task
 from toolorch_env.core.tools import Tool
 from toolorch_env.store.compiled import Link
 from toolorch_env.store.content import MAX_CONTENT_BYTES
@@ -26,6 +29,7 @@ from toolorch_env.store.sources import Source, provenance
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _LEVEL = 9
+_NO_ENTRY: Any = object()
 MAX_LINE_BYTES = MAX_CONTENT_BYTES + 2**20
 """Longer lines are refused: no recorded call, with what else stands in its line, has one."""
 
@@ -53,6 +57,7 @@ class _Head(_Line):
     links: list[list[str]] | None = None
     tools: list[_ToolLine]
     workflows: Any = None
+    tasks: list[dict[str, Any]] | None = None
 
 
 class _RecordLine(_Line):
@@ -60,9 +65,16 @@ class _RecordLine(_Line):
     arguments: dict[str, Any]
     state: str = Field(default="", pattern=f"^([0-9a-f]{{{2 * KEY_BYTES}}})?$")
     status: int
-    body: Any
+    body: Any = _NO_ENTRY
+    without_body: Literal[True] | None = None
     latency: float = 0.0
     recorded_at: int = 0
+
+    @model_validator(mode="after")
+    def _check_body(self) -> Self:
+        if (self.body is _NO_ENTRY) != bool(self.without_body):
+            raise ValueError("a line has either a body or says `without_body`")
+        return self
 
 
 def write_json_lines(source: Source, file: BinaryIO, *, compress: bool = False) -> int:
@@ -101,18 +113,21 @@ def _head(source: Source, responses: int) -> dict[str, Any]:
     head["tools"] = [{field: getattr(tool, field) for field in fields} for tool in source.tools.values()]
     if source.workflows is not None:
         head["workflows"] = orjson.Fragment(source.workflows)
+    if source.tasks:
+        head["tasks"] = [orjson.Fragment(task.to_json()) for task in source.tasks]
     return head
 
 
 def _record_line(record: Record) -> dict[str, Any]:
     response = record.response
     state = {"state": record.state.hex()} if record.state else {}
+    body = {"body": orjson.Fragment(response.raw)} if response.raw else {"without_body": True}
     return {
         "tool": record.tool,
         "arguments": orjson.Fragment(record.arguments),
         **state,
         "status": response.status,
-        "body": orjson.Fragment(response.raw),
+        **body,
         "latency": round(response.latency, 6),
         "recorded_at": response.recorded_at,
     }
@@ -163,10 +178,11 @@ def _declare(store: RecordStore, lines: Iterator[tuple[int, bytes]], name: str) 
             licence=head.licence,
             workflows=head.workflows,
             links=None if head.links is None else [Link(*link) for link in head.links],
+            tasks=None if head.tasks is None else [Task.from_json(task) for task in head.tasks],
         )
     except orjson.JSONDecodeError:
         raise SnapshotFormatError(f"{name} holds no recorded calls: its first line is not JSON") from None
-    except (ValidationError, ToolSchemaError, TypeError) as error:
+    except (ValidationError, ToolSchemaError, TaskError, TypeError) as error:
         raise SnapshotFormatError(f"{name}, line 1: {_first_problem(error)}") from None
     return head
 
@@ -177,7 +193,8 @@ def _read_record(line: bytes, tools: ToolSet, where: str) -> Record:
         if read.tool not in tools:
             raise RecordingError(f"there is no tool {read.tool!r}")
         call = tools.canonical(Call(read.tool, read.arguments)).within(bytes.fromhex(read.state))
-        return make_record(tools, call, read.status, read.body, latency=read.latency, recorded_at=read.recorded_at)
+        body = UNKNOWN_BODY if read.without_body else read.body
+        return make_record(tools, call, read.status, body, latency=read.latency, recorded_at=read.recorded_at)
     except (ValueError, RecordingError) as error:  # what Pydantic and orjson raise are ValueErrors
         raise SnapshotCorruptError(f"{where}: {_first_problem(error)}") from None
 

@@ -19,6 +19,7 @@ from toolorch_env.core.errors import (
     SnapshotNotFoundError,
     SnapshotWriteError,
 )
+from toolorch_env.core.tasks import Task
 from toolorch_env.core.tools import Tool
 from toolorch_env.store import schema
 from toolorch_env.store.compiled import Link
@@ -40,6 +41,7 @@ from toolorch_env.store.keys import join_key, split_key
 from toolorch_env.store.locks import WritingLock
 from toolorch_env.store.records import COLUMNS, Record, as_row, from_row, in_batches
 from toolorch_env.store.sources import Source, provenance
+from toolorch_env.store.stored_tasks import unpack_tasks
 from toolorch_env.store.tool_rows import TOOL_COLUMNS, tool_row, tools_from_rows
 
 _KEYS_AT_ONCE = 500
@@ -158,6 +160,7 @@ class RecordStore:
         licence: str = "",
         workflows: Any = None,
         links: Iterable[Link] | None = None,
+        tasks: Iterable[Task] | None = None,
     ) -> None:
         """Says what is recorded. A second time, it has to be the same tools.
 
@@ -167,6 +170,7 @@ class RecordStore:
             name, description, source, licence: provenance; the latest declaration stands.
             workflows: the workflow document, as JSON, or the bytes of it; ``None`` leaves what there is.
             links: ways in which values can flow, besides those of the workflows; ``None`` leaves what there is.
+            tasks: fixed problems, to be stored with the calls; ``None`` leaves what there is.
 
         Raises:
             RecordingError: the store holds other tools.
@@ -178,7 +182,7 @@ class RecordStore:
         for tool in declared:
             declared.signature(tool).check()
         meta = {"name": name, "description": description, "source": source, "licence": licence}
-        blobs = declared_blobs(workflows, links)
+        blobs = declared_blobs(workflows, links, tasks)
         with self._writing() as connection:
             take_turn(connection)
             self._declare(connection, declared, meta, blobs)
@@ -217,6 +221,11 @@ class RecordStore:
     def workflows(self) -> bytes | None:
         """The workflow document as it is stored, ``None`` if there is none."""
         return self.blob("workflows")
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The stored tasks: the fixed problems of a data set."""
+        return unpack_tasks(self.blob("tasks"))
 
     @property
     def links(self) -> tuple[Link, ...]:
@@ -258,7 +267,9 @@ class RecordStore:
             take_turn(connection)
             for table in (schema.responses, schema.tools, schema.meta, schema.blobs):
                 connection.execute(delete(table))
-            self._declare(connection, source.tools, provenance(source), declared_blobs(source.workflows, links))
+            self._declare(
+                connection, source.tools, provenance(source), declared_blobs(source.workflows, links, source.tasks)
+            )
             for batch in in_batches(source.records()):
                 count += connection.execute(_insert_new(connection), self._rows(batch)).rowcount
         return count

@@ -9,7 +9,7 @@ import orjson
 from toolorch_env.core.calls import KEY_BYTES, Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import canonical_json, plain
 from toolorch_env.core.errors import RecordingError, SnapshotCorruptError
-from toolorch_env.core.responses import Response, Source
+from toolorch_env.core.responses import UNKNOWN_BODY, Response, Source
 from toolorch_env.store.content import MAX_CONTENT_BYTES, Unpacker
 from toolorch_env.store.keys import body_digest, join_key, split_key
 
@@ -42,7 +42,7 @@ def make_record(
         tools: the tools of the API.
         call: the call, in its state if it is canonical, else in the state of a fresh session.
         status: HTTP status or its nearest equivalent, from 0 to 32,767.
-        body: the JSON body, parsed.
+        body: the JSON body, parsed; :data:`toolorch_env.core.responses.UNKNOWN_BODY` where it is not known.
         latency: seconds, 0 or more.
         recorded_at: Unix time in seconds, 0 or more.
 
@@ -61,7 +61,8 @@ def make_record(
     except (ValueError, TypeError, RecursionError) as error:
         raise RecordingError(f"a call of {call.tool} cannot be recorded: {error}") from None
     row = split_key(canonical.key)[0]
-    response = Response(status, raw, Source.RECORDED, latency=latency, recorded_at=recorded_at, row=row)
+    source = Source.RECORDED if raw else Source.WITHOUT_BODY
+    response = Response(status, raw, source, latency=latency, recorded_at=recorded_at, row=row)
     response.digest = body_digest(response)
     return Record(canonical.key, canonical.tool, arguments, canonical.state, response)
 
@@ -71,8 +72,9 @@ def _written(call: CanonicalCall, body: object) -> tuple[bytes, bytes]:
     if len(call.state) not in (0, KEY_BYTES):
         raise ValueError(f"its state {call.state!r} is no key")
     plain(body)  # NaN and infinity are refused here; orjson would write null
+    written = b"" if body is UNKNOWN_BODY else orjson.dumps(body)
     # copied, because the bytes that orjson makes hold on to the 4 KB that they were written into
-    arguments, raw = (bytes(memoryview(made)) for made in (canonical_json(call.arguments), orjson.dumps(body)))
+    arguments, raw = (bytes(memoryview(made)) for made in (canonical_json(call.arguments), written))
     if len(arguments) + len(raw) >= MAX_CONTENT_BYTES:
         raise ValueError(f"arguments and body are larger than {MAX_CONTENT_BYTES:,} bytes")
     return arguments, raw
@@ -154,8 +156,8 @@ def response_of(row: int, told: Sequence[Any], body: bytes, source: Source = Sou
     Args:
         row: its ``id``.
         told: its ``status``, ``digest``, ``latency_us`` and ``recorded_at``.
-        body: the body in its content.
-        source: what to say of where the response comes from.
+        body: the body in its content, empty where it is not known.
+        source: what to say of where the response comes from, where its body is known.
 
     Raises:
         SnapshotCorruptError: one of the numbers is none.
@@ -164,4 +166,5 @@ def response_of(row: int, told: Sequence[Any], body: bytes, source: Source = Sou
         if type(number) is not int:
             raise SnapshotCorruptError("a status, digest or time is not a number")
     status, digest, latency_us, recorded_at = told
+    source = source if body else Source.WITHOUT_BODY
     return Response(status, body, source, digest=digest, latency=latency_us * 1e-6, recorded_at=recorded_at, row=row)

@@ -54,5 +54,5 @@ blobs = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("data", LargeBinary, nullable=False),
-    comment="dictionary (zstd), workflows (YAML as JSON), compiled (derived from the rest), links (JSON; of stores).",
+    comment="dictionary (zstd), workflows (JSON), tasks (zstd, JSON lines), compiled (derived), links (of stores).",
 )

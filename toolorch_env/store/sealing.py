@@ -23,6 +23,7 @@ from toolorch_env.store.hashing import ContentHash
 from toolorch_env.store.keys import split_key
 from toolorch_env.store.records import Record, as_row, in_batches
 from toolorch_env.store.sources import Source, provenance
+from toolorch_env.store.stored_tasks import check_tasks, pack_tasks
 from toolorch_env.store.tool_rows import tool_row
 from toolorch_env.store.workflows import parse_workflows
 
@@ -44,6 +45,7 @@ def seal(source: Source, path: str | Path, *, links: Iterable[Link] = (), learn_
         SnapshotWriteError: the snapshot cannot be written where it was asked for.
         SnapshotError: the source cannot be read.
         WorkflowError: the workflows or a link are not valid.
+        TaskError: a stored task does not fit the tools.
     """
     path = Path(path)
     with replacing(path) as temporary:
@@ -65,7 +67,7 @@ def write_snapshot(source: Source, path: Path, *, links: Iterable[Link], learn_m
     """Writes recorded calls into an empty file, compiled for ``links`` and no others; returns their number.
 
     Raises:
-        SnapshotWriteError, SnapshotError, WorkflowError: as :func:`seal`.
+        SnapshotWriteError, SnapshotError, WorkflowError, TaskError: as :func:`seal`.
     """
     tools = with_learned_misses(source) if learn_misses else source.tools
     engine = create_engine(URL.create("sqlite", database=str(path)), poolclass=NullPool)
@@ -89,7 +91,9 @@ def write_snapshot(source: Source, path: Path, *, links: Iterable[Link], learn_m
 def _write(connection: Connection, source: Source, tools: ToolSet, links: Iterable[Link]) -> int:
     workflows = source.workflows
     dictionary = train_dictionary(joined(record.arguments, record.response.raw) for record in source.records())
-    content_hash = ContentHash(tools.values(), workflows)
+    tasks = source.tasks
+    check_tasks(tasks, tools)
+    content_hash = ContentHash(tools.values(), workflows, tasks)
     rows = _Rows(connection, tools, dictionary)
     compiled = compile_records(rows.through(content_hash.through(source.records())), tools, links)
     rows.finish()
@@ -103,6 +107,8 @@ def _write(connection: Connection, source: Source, tools: ToolSet, links: Iterab
     blobs = {"dictionary": dictionary, "compiled": compiled.to_bytes()}
     if workflows is not None:
         blobs["workflows"] = workflows
+    if tasks:
+        blobs["tasks"] = pack_tasks(tasks)
     connection.execute(insert(schema.meta), [{"name": name, "value": value} for name, value in meta.items()])
     connection.execute(insert(schema.blobs), [{"name": name, "data": data} for name, data in blobs.items()])
     if tools:

@@ -13,11 +13,13 @@ import zstandard
 from toolorch_env.core.calls import CanonicalCall, ToolSet
 from toolorch_env.core.errors import SnapshotCorruptError, SnapshotFormatError, SnapshotNotFoundError
 from toolorch_env.core.responses import Response, Source
+from toolorch_env.core.tasks import Task
 from toolorch_env.store.compiled import Compiled, Link
 from toolorch_env.store.content import Unpacker
 from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, RECORDING_APPLICATION_ID
 from toolorch_env.store.keys import join_key, split_key
 from toolorch_env.store.records import COLUMNS, Record, from_row, response_of
+from toolorch_env.store.stored_tasks import unpack_tasks
 from toolorch_env.store.tool_rows import TOOL_COLUMNS, tools_from_rows
 
 RESPONSE_CACHE = 512
@@ -132,6 +134,14 @@ class Snapshot:
     def workflows(self) -> bytes | None:
         """The workflow document as it is stored, ``None`` if there is none."""
         return self.blob("workflows")
+
+    @cached_property
+    def tasks(self) -> tuple[Task, ...]:
+        """The stored tasks: the fixed problems of a data set. None in most snapshots."""
+        try:
+            return unpack_tasks(self.blob("tasks"))
+        except SnapshotCorruptError as error:
+            raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
 
     @property
     def links(self) -> tuple[Link, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from toolorch_env.core.calls import ToolSet
+from toolorch_env.core.tasks import Task
 from toolorch_env.store.compiled import Link
 from toolorch_env.store.records import Record
 
@@ -24,6 +25,11 @@ class Source(Protocol):
     @property
     def workflows(self) -> bytes | None:
         """The workflow document as it is stored, ``None`` if there is none."""
+        ...
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The stored tasks: the fixed problems of a data set."""
         ...
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Literal
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import ConfigurationError, SnapshotError, SnapshotFormatError, SnapshotWriteError
+from toolorch_env.core.tasks import Task
 from toolorch_env.core.tools import Tool
 from toolorch_env.store.bundled import bundled_snapshots, open_snapshot
 from toolorch_env.store.compiled import Link
@@ -135,7 +136,7 @@ def merge(
     """Writes the calls of several sources into one; returns their number.
 
     Tools have to agree, but for descriptions and answers to unknown input, which are those of the first source that has
-    them. Workflows are those of the first source that has any.
+    them. Workflows are those of the first source that has any; tasks are those of all sources.
 
     Args:
         sources: as :func:`open_source` takes them.
@@ -158,6 +159,7 @@ def merge(
             _merged_tools(opened).values(),
             **_merged_provenance(opened),
             workflows=_merged_workflows(opened),
+            tasks=_merged_tasks(opened),
             links={link for source in opened for link in all_links(source)},
         )
         for batch in in_batches(_merged_records(opened, on_conflict)):
@@ -187,6 +189,15 @@ def _merged_workflows(sources: Sequence[Source]) -> bytes | None:
     if len(set(found)) > 1:
         _log.warning("the sources have different workflows: those of the first one are taken")
     return found[0] if found else None
+
+
+def _merged_tasks(sources: Sequence[Source]) -> list[Task]:
+    found: dict[str, Task] = {}
+    for source in sources:
+        for task in source.tasks:
+            if found.setdefault(task.id, task) != task:
+                raise SnapshotError(f"these cannot be merged: they hold different tasks of the id {task.id!r}")
+    return list(found.values())
 
 
 def _merged_records(sources: Sequence[Source], on_conflict: OnConflict) -> Iterator[Record]:

@@ -9,12 +9,13 @@ import orjson
 
 from toolorch_env.core.calls import Call, call_key
 from toolorch_env.core.canonical import canonical_json
-from toolorch_env.core.errors import SnapshotCorruptError, ToolSchemaError
+from toolorch_env.core.errors import SnapshotCorruptError, TaskError, ToolSchemaError
 from toolorch_env.store.compiled import compile_records, same_compiled
 from toolorch_env.store.hashing import ContentHash
 from toolorch_env.store.keys import body_digest, split_key
 from toolorch_env.store.records import Record
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.stored_tasks import check_tasks
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def verify_snapshot(path: str | Path, max_problems: int = 20) -> Verification:
     """Reads everything in a snapshot and checks it.
 
     SQLite's own integrity check; each key against its arguments, each digest against its body; the tools' schemas; the
-    content hash over all; the compiled form against one made anew.
+    stored tasks against the tools; the content hash over all; the compiled form against one made anew.
 
     Args:
         path: the SQLite file.
@@ -55,8 +56,9 @@ def verify_snapshot(path: str | Path, max_problems: int = 20) -> Verification:
         problems += _integrity_problems(Path(path))
         for name in snapshot.tools:
             problems += _schema_problems(snapshot, name)
+        problems += _task_problems(snapshot)
         if not problems:
-            content_hash, rounded = ContentHash(snapshot.tools.values(), snapshot.workflows), _RoundedKeys(snapshot)
+            content_hash, rounded = _content_hash(snapshot), _RoundedKeys(snapshot)
             for record in content_hash.through(snapshot.records()):
                 responses += 1
                 problems += [*_record_problems(snapshot, record), *rounded.problems(record)]
@@ -85,6 +87,17 @@ def _schema_problems(snapshot: Snapshot, name: str) -> Iterator[str]:
         snapshot.tools.signature(name).check()
     except ToolSchemaError as error:
         yield f"tool {name}: {error}"
+
+
+def _task_problems(snapshot: Snapshot) -> Iterator[str]:
+    try:
+        check_tasks(snapshot.tasks, snapshot.tools)
+    except TaskError as error:
+        yield str(error)
+
+
+def _content_hash(snapshot: Snapshot) -> ContentHash:
+    return ContentHash(snapshot.tools.values(), snapshot.workflows, snapshot.tasks)
 
 
 def _record_problems(snapshot: Snapshot, record: Record) -> Iterator[str]:

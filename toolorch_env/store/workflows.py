@@ -65,13 +65,17 @@ class WorkflowStep(_Model):
 
 
 class Workflow(_Model):
-    """A DAG of tool calls and the ways in which a user may ask for it."""
+    """A DAG of tool calls and the ways in which a user may ask for it.
+
+    ``frequency`` says how many traces a mined workflow was seen in; tasks are not drawn by it.
+    """
 
     name: Name
     description: str = ""
     literals: dict[Name, Name] = {}
     steps: tuple[WorkflowStep, ...] = Field(min_length=1)
     phrasings: tuple[str, ...] = Field(min_length=1)
+    frequency: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -8,12 +8,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from toolorch_env.core.calls import Call, CanonicalCall
+from toolorch_env.core.tasks import Task
 from toolorch_env.core.tools import Tool
 from toolorch_env.store.compiled import Link, compile_records
 from toolorch_env.store.files import replacing
 from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.records import BATCH_BYTES, BATCH_RECORDS, Record, make_record
 from toolorch_env.store.sealing import write_snapshot
+from toolorch_env.store.stored_tasks import check_tasks
 
 
 class SnapshotWriter:
@@ -30,11 +32,13 @@ class SnapshotWriter:
         name, description, source, licence: provenance.
         workflows: the workflow document, as JSON.
         links: the ways in which values can flow; the snapshot is compiled for them.
+        tasks: fixed problems, to be stored with the calls.
 
     Raises:
         SnapshotWriteError: the folder is missing or read-only, or the path is a folder.
         ToolSchemaError: a tool's schema is not valid.
         WorkflowError: the workflows are not JSON, or a link is not valid.
+        TaskError: a task does not fit the tools.
             All of these are told at once, before anything is recorded.
     """
 
@@ -49,6 +53,7 @@ class SnapshotWriter:
         licence: str = "",
         workflows: Any = None,
         links: Iterable[Link] = (),
+        tasks: Iterable[Task] = (),
     ) -> None:
         self.path = Path(path)
         self._links = tuple(links)
@@ -58,8 +63,15 @@ class SnapshotWriter:
         with ExitStack() as stack:
             self._store = stack.enter_context(RecordStore(None))
             self._store.declare(
-                tools, name=name, description=description, source=source, licence=licence, workflows=workflows
+                tools,
+                name=name,
+                description=description,
+                source=source,
+                licence=licence,
+                workflows=workflows,
+                tasks=tasks,
             )
+            check_tasks(self._store.tasks, self._store.tools)
             self.tools = self._store.tools
             compile_records([], self.tools, self._links)  # tells at once what is wrong with the links
             self._temporary = stack.enter_context(replacing(self.path))
