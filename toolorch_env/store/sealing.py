@@ -18,7 +18,7 @@ from toolorch_env.store.compiled import Link, compile_records
 from toolorch_env.store.content import Packer, joined, train_dictionary
 from toolorch_env.store.databases import reason
 from toolorch_env.store.files import replacing
-from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE
+from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, PAGE_SIZE, SMALL_PAGE_SIZE, SMALL_SNAPSHOT
 from toolorch_env.store.hashing import ContentHash
 from toolorch_env.store.keys import split_key
 from toolorch_env.store.records import Record, as_row, in_batches
@@ -74,7 +74,7 @@ def write_snapshot(source: Source, path: Path, *, links: Iterable[Link], learn_m
     try:
         with engine.connect() as connection:
             for pragma in (
-                f"page_size = {PAGE_SIZE}",
+                f"page_size = {PAGE_SIZE if len(source) > SMALL_SNAPSHOT else SMALL_PAGE_SIZE}",
                 f"application_id = {APPLICATION_ID}",
                 f"user_version = {FORMAT_VERSION}",
                 "journal_mode = OFF",
