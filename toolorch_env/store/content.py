@@ -30,7 +30,8 @@ def train_dictionary(samples: Iterable[bytes]) -> bytes:
             break
     if len(chosen) < 64:
         return b""
-    size = min(DICTIONARY_BYTES, max(1024, total // 20))
+    share = 20 if len(chosen) == SAMPLE_LIMIT else 64  # where these are all, the dictionary has to earn its own place
+    size = min(DICTIONARY_BYTES, max(1024, total // share))
     try:
         return zstandard.train_dictionary(size, chosen, threads=1).as_bytes()
     except zstandard.ZstdError:  # too little variety to train on

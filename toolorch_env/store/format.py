@@ -12,7 +12,7 @@ RECORDING_APPLICATION_ID = 0x544F4F53
 PAGE_SIZE = 16_384
 """Bytes; responses of several kilobytes lie on one page, and are read at once."""
 
-SMALL_PAGE_SIZE = 4096
+SMALL_PAGE_SIZE = 2048
 """Bytes, of snapshots of at most :data:`SMALL_SNAPSHOT` responses: half-empty pages would be a good part of them."""
 
 SMALL_SNAPSHOT = 2000
