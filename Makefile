@@ -5,6 +5,8 @@
 PYTHON ?= python3
 # Stable-Baselines3 needs torch. It is installed first and by itself: choose another build here if you have one.
 TORCH ?= torch==2.13.0
+# The published benchmark, for the tests of its importer: without what it pins and its back ends do not need.
+BFCL ?= bfcl-eval==2026.3.23
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -38,6 +40,7 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --disable-pip-version-check '$(TORCH)'
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps '$(BFCL)'
 	@touch $@
 
 clean:

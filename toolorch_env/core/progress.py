@@ -115,7 +115,7 @@ class Reference:
 
     def in_query(self, text: str) -> bool:
         """Whether a token is mentioned in the query, or stands there as words of its own."""
-        return text in self.query_tokens or (bool(text) and _stands_alone(text, self.task.query))
+        return text in self.query_tokens or (bool(text) and stands_alone(text, self.task.query))
 
     def values_to_see(self, step: int, call: CanonicalCall) -> list[Any]:
         """Values that ``call``, which completes ``step``, had to see before it used them.
@@ -136,7 +136,7 @@ class Reference:
         ]
 
 
-def _stands_alone(text: str, query: str) -> bool:
+def stands_alone(text: str, query: str) -> bool:
     """Whether ``text`` stands in ``query`` as words of its own: 2013 does not in "12013", "2013-01-02" or "0.2013"."""
     start = query.find(text)
     while start >= 0:
