@@ -1,4 +1,7 @@
-"""The guide to recording keeps its word: its plans are valid, its commands exist, and the ones that can run here do."""
+"""The guide to recording keeps its word: its plans are valid, its commands exist, and the ones that can run here do.
+
+Commands of the guide to importing exist, too; tests/cli/test_import_commands.py runs them.
+"""
 
 import re
 import shlex
@@ -18,11 +21,12 @@ from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.workflows import parse_workflows
 
 GUIDE = (ROOT / "docs" / "recording.md").read_text(encoding="utf-8")
+IMPORTING = (ROOT / "docs" / "importing.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SHOWN = re.compile(r"^\$ toolorch (.+)$", re.MULTILINE)
 IN_TABLE = re.compile(r"^\| `toolorch ([^`]+)` \|", re.MULTILINE)
-COMMANDS = [*SHOWN.findall(GUIDE), *SHOWN.findall(README), *IN_TABLE.findall(README)]
+COMMANDS = [*(shown for text in (GUIDE, IMPORTING, README) for shown in SHOWN.findall(text)), *IN_TABLE.findall(README)]
 """What is shown of the command line, without ``toolorch``."""
 
 

@@ -4,16 +4,24 @@ from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.rewards.atomic import AtomicReward
 from toolorch_env.rewards.base import PotentialReward, rescore
 from toolorch_env.rewards.binary import BinaryReward
+from toolorch_env.rewards.execution import ExecutionReward, ExecutionWeights
 from toolorch_env.rewards.graduated import GraduatedReward
 from toolorch_env.rewards.orchestration import OrchestrationReward
+from toolorch_env.rewards.published import PublishedReward
+from toolorch_env.rewards.terminal import TerminalReward
 
-REWARDS: dict[str, type[PotentialReward]] = {
-    reward.name: reward for reward in (GraduatedReward, BinaryReward, AtomicReward, OrchestrationReward)
+REWARDS: dict[str, type[PotentialReward] | type[TerminalReward]] = {
+    "graduated": GraduatedReward,
+    "binary": BinaryReward,
+    "atomic": AtomicReward,
+    "orchestration": OrchestrationReward,
+    "execution": ExecutionReward,
+    "published": PublishedReward,
 }
 """Reward classes by the name that environments and the command line take."""
 
 
-def make_reward(name: str) -> PotentialReward:
+def make_reward(name: str) -> PotentialReward | TerminalReward:
     """The reward of that name with its default weights.
 
     Raises:
@@ -28,9 +36,13 @@ __all__ = [
     "REWARDS",
     "AtomicReward",
     "BinaryReward",
+    "ExecutionReward",
+    "ExecutionWeights",
     "GraduatedReward",
     "OrchestrationReward",
     "PotentialReward",
+    "PublishedReward",
+    "TerminalReward",
     "make_reward",
     "rescore",
 ]
