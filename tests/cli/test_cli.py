@@ -23,9 +23,11 @@ KEYS = {
     "errors", "steps_per_second",
 }  # fmt: skip
 COMMANDS = [
-    (), ("demo",), ("evaluate",), ("play",), ("record",), ("snapshot",),
+    (), ("demo",), ("evaluate",), ("import",), ("play",), ("record",), ("snapshot",), ("workflows",),
+    *(("import", name) for name in ("booking", "complexfuncbench", "bfcl")),
     *(("record", name) for name in ("openapi", "mcp", "python")),
     *(("snapshot", name) for name in ("info", "verify", "copy", "merge", "diff", "export")),
+    ("workflows", "mine"),
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from toolorch_env.cli.display import (
     progress_bar,
     write_json,
 )
+from toolorch_env.cli.recording import check_installed
 from toolorch_env.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def import_booking(
     json_file: JsonOption = None,
 ) -> None:
     """Import the Booking.com data published with arXiv 2603.24709."""
+    check_installed("import")
     from toolorch_env.recording.importing.booking import read_booking
 
     _check_targets(out, overwrite, json_file)
@@ -94,6 +96,7 @@ def import_bfcl(
     json_file: JsonOption = None,
 ) -> None:
     """Import the multi-turn categories of the package bfcl-eval, by running its own executable back ends."""
+    check_installed("bfcl")
     from toolorch_env.recording.importing.bfcl import CATEGORIES, read_bfcl
 
     _check_targets(out, overwrite, json_file)
@@ -105,6 +108,8 @@ def import_bfcl(
 def _check_targets(out: Path, overwrite: bool, json_file: Path | None) -> None:
     """Told before anything is read."""
     check_writable(out)
+    if json_file is not None and json_file.resolve() == out.resolve():
+        raise ConfigurationError(f"the snapshot and its summary cannot both be {out}: name two files")
     if out.exists() and not overwrite:
         raise ConfigurationError(f"there is a file at {out} already: name another, or say --overwrite")
     if json_file is not None:

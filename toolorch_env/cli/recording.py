@@ -63,8 +63,10 @@ CredentialOption = Annotated[
 EXTRAS = {
     "record": ("aiolimiter", "docstring_parser", "httpx", "tenacity"),
     "mcp": ("aiolimiter", "docstring_parser", "httpx", "tenacity", "mcp"),
+    "import": ("ijson",),
+    "bfcl": ("aiolimiter", "docstring_parser", "httpx", "tenacity", "mpmath"),
 }
-"""What the extras bring that recording imports."""
+"""What the extras bring that recording and importing need."""
 
 
 @app.command("openapi")

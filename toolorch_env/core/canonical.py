@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -118,6 +119,15 @@ def _collect_tokens(value: Any, found: set[str]) -> None:
         text = token(value)
         if text is not None:
             found.add(text)
+
+
+def scalars(value: Any) -> Iterator[Any]:
+    """All scalars in ``value``, in its order. Object keys are none."""
+    if isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from scalars(item)
+    else:
+        yield value
 
 
 def is_empty(value: Any) -> bool:

@@ -19,12 +19,12 @@ What a trace declares and no binding explains stays as pure order.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from toolorch_env.core.canonical import read_number, token, tokens
+from toolorch_env.core.canonical import read_number, scalars, token, tokens
 from toolorch_env.core.origins import Bodies, Path, Place, jmespath_of
 from toolorch_env.core.tasks import Binding
 
@@ -54,7 +54,7 @@ def is_specific(value: Any) -> bool:
         number = read_number(value)
         return _is_specific_text(value) if number is None else is_specific(number)
     if isinstance(value, (dict, list)):
-        return any(map(is_specific, _leaves(value)))
+        return any(map(is_specific, scalars(value)))
     return isinstance(value, float)
 
 
@@ -174,8 +174,8 @@ class _CallSearch:
     def _says(self, value: Any) -> bool:
         """Whether the query says a value, of a list or an object every scalar."""
         if isinstance(value, (dict, list)):
-            scalars = [item for item in _leaves(value) if token(item) is not None]
-            return bool(scalars) and all(map(self._in_query, scalars))
+            parts = [item for item in scalars(value) if token(item) is not None]
+            return bool(parts) and all(map(self._in_query, parts))
         return token(value) is not None and self._in_query(value)
 
     def _explain(self, value: Any, place: Place | None, said: bool) -> Explanation:
@@ -191,19 +191,17 @@ class _CallSearch:
         """Whether every scalar of a list or an object stands in the query or in an earlier response."""
         return all(
             token(item) is None or self._says(item) or any(True for _ in self._bodies.places(item, self._seen))
-            for item in _leaves(value)
+            for item in scalars(value)
         )
 
     def _best_place(self, name: str, value: Any) -> Place | None:
         if name in self._call.choices:
             return None
         specific = is_specific(value)
-        places = [
-            place
-            for place in self._bodies.places(value, self._seen)
-            if (specific or self._is_meant(name, place)) and not _passes(self._steps[place.step].arguments, value)
-        ]
-        return min(places, key=lambda place: self._rank(name, place), default=None)
+        places = [p for p in self._bodies.places(value, self._seen) if specific or self._is_meant(name, p)]
+        echoes = {step for step in {p.step for p in places} if _passes(self._steps[step].arguments, value)}
+        told = (place for place in places if place.step not in echoes)
+        return min(told, key=lambda place: self._rank(name, place), default=None)
 
     def _is_meant(self, name: str, place: Place) -> bool:
         return named_alike(name, place.path) and (self._call.depends_on is None or place.step in self._declared)
@@ -215,14 +213,6 @@ class _CallSearch:
 
 def _steps_of(bound: Mapping[str, Place]) -> set[int]:
     return {place.step for place in bound.values()}
-
-
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(item)
-    else:
-        yield value
 
 
 def _passes(arguments: Mapping[str, Any], value: Any) -> bool:

@@ -51,7 +51,7 @@ class Episode:
         closing_reward: what was earned when the episode ended.
 
     Raises:
-        TaskError: a call of the task's setup is not recorded.
+        TaskError: a call of the task's setup is not recorded, or an optional call changes the state.
     """
 
     def __init__(self, task: Task, replay: Replay, reward: Reward, max_calls: int) -> None:
@@ -85,6 +85,14 @@ class Episode:
     def success(self) -> bool:
         """Whether every reference call is complete and the agent said that it has finished."""
         return self.finished and self.progress.all_complete
+
+    @property
+    def clean_success(self) -> bool:
+        """Whether it is a success with no call more than the reference has; optional ones may be made or left out."""
+        reference = self.task.reference
+        matches = [step.match for step in self.steps]
+        optional = [m for m in matches if m.completes and m.step is not None and reference[m.step].optional]
+        return self.success and len(matches) - len(optional) <= len(self.task.required)
 
     @property
     def total(self) -> float:

@@ -3,7 +3,7 @@
 This part knows no weights. Rewards and metrics both stand on it, so that they cannot disagree about what is done.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -50,10 +50,11 @@ class Reference:
         bound: for each reference call its parameters that come from responses, those of optional calls left out.
 
     Raises:
-        TaskError: a call of the task's setup is not recorded.
+        TaskError: a call of the task's setup is not recorded, or an optional call changes the state.
     """
 
     def __init__(self, task: Task, tools: ToolSet, look_up: LookUp) -> None:
+        self._check_optional(task, tools)
         self.task = task
         self.tools = tools
         self._look_up = look_up
@@ -68,6 +69,13 @@ class Reference:
             frozenset([b.parameter for b in call.bindings if not task.reference[b.step].optional])
             for call in task.reference
         )
+
+    @staticmethod
+    def _check_optional(task: Task, tools: ToolSet) -> None:
+        """Without an optional change of the state, all that follows would be other calls."""
+        changing = [call.tool for call in task.reference if call.optional and call.tool in tools.state_changing]
+        if changing:
+            raise TaskError(f"task {task.id!r}: the call of {changing[0]!r} changes the state, so it is not optional")
 
     def _state_after_setup(self) -> bytes:
         state = b""
@@ -115,7 +123,7 @@ class Reference:
 
     def in_query(self, text: str) -> bool:
         """Whether a token is mentioned in the query, or stands there as words of its own."""
-        return text in self.query_tokens or (bool(text) and stands_alone(text, self.task.query))
+        return says(self.task.query, self.query_tokens, text)
 
     def values_to_see(self, step: int, call: CanonicalCall) -> list[Any]:
         """Values that ``call``, which completes ``step``, had to see before it used them.
@@ -134,6 +142,17 @@ class Reference:
             for name, value in call.arguments.items()
             if name in bound or (name not in known and not (name in parameters and parameters[name].is_choice))
         ]
+
+
+def says(query: str, mentioned: Collection[str], text: str) -> bool:
+    """Whether a query says a token: among the values that it mentions, or as words of its own.
+
+    Args:
+        query: the query.
+        mentioned: tokens of the values that it mentions.
+        text: the token.
+    """
+    return text in mentioned or (bool(text) and stands_alone(text, query))
 
 
 def stands_alone(text: str, query: str) -> bool:
@@ -202,16 +221,33 @@ class Progress:
             return Match(None, False, False, False)
         name = self._name_of(call)
         repeated = name in self._matched
-        step = self._equivalent_step(call, response, name)
-        self._matched[name] = step
-        if step is None or self.complete[step]:
+        same = self._equivalent_steps(call, response, name)
+        open_steps = [index for index in same if not self.complete[index]]
+        if not open_steps:
+            step = self._matched[name] = same[0] if same else None
             return Match(step, False, False, repeated)
+        step, ordered = self._choose(open_steps, call, done_before)
+        self._matched[name] = step
         self.complete[step] = True
-        reference = self.reference.task.reference
-        after = [index for index in reference[step].after if not reference[index].optional]
-        ordered = all(done_before[index] for index in after) and self._all_seen(step, call)
         self.ordered[step] = ordered
         return Match(step, True, ordered, repeated)
+
+    def _choose(self, open_steps: list[int], call: CanonicalCall, done_before: list[bool]) -> tuple[int, bool]:
+        """Which of several equal steps a call completes, and whether in order.
+
+        One whose turn it is, if there is one, and rather one that counts; else rather one that does not count.
+        """
+        reference = self.reference.task.reference
+        in_order = [index for index in open_steps if self._in_order(index, call, done_before)]
+        if in_order:
+            return min(in_order, key=lambda index: reference[index].optional), True
+        return max(open_steps, key=lambda index: reference[index].optional), False
+
+    def _in_order(self, step: int, call: CanonicalCall, done_before: list[bool]) -> bool:
+        """Whether all that a step needs had been done and seen before the turn of the call."""
+        reference = self.reference.task.reference
+        after = [index for index in reference[step].after if not reference[index].optional]
+        return all(done_before[index] for index in after) and self._all_seen(step, call)
 
     def _name_of(self, call: CanonicalCall) -> bytes:
         """What a call is remembered by: a change made again is a repetition, a look at what has changed is none."""
@@ -219,15 +255,16 @@ class Progress:
             return call.within(b"").rounded_key
         return call.rounded_key
 
-    def _equivalent_step(self, call: CanonicalCall, response: Response, name: bytes) -> int | None:
-        """The reference call that ``call`` is equivalent to: the same call before the same answer, open ones first."""
+    def _equivalent_steps(self, call: CanonicalCall, response: Response, name: bytes) -> tuple[int, ...]:
+        """The reference calls that ``call`` is equivalent to: the same call before the same answer."""
         same = self.reference.steps_of(call)
         if not same and name in self._matched:
             # asking again, in another way than the reference, is no second solution
-            return self._matched[name]
+            step = self._matched[name]
+            return () if step is None else (step,)
         if not same and response.success:
-            same = self.reference.steps_answered_alike(call, response)
-        return next((index for index in same if not self.complete[index]), same[0] if same else None)
+            return self.reference.steps_answered_alike(call, response)
+        return same
 
     def _all_seen(self, step: int, call: CanonicalCall) -> bool:
         return all(self.has_seen(value) for value in self.reference.values_to_see(step, call))

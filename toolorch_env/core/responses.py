@@ -51,6 +51,9 @@ class UnknownBody:
     def __repr__(self) -> str:
         return "UNKNOWN_BODY"
 
+    def __reduce__(self) -> str:
+        return "UNKNOWN_BODY"  # copied or sent to another process, it is still the one value
+
 
 UNKNOWN_BODY = UnknownBody()
 

@@ -52,7 +52,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         self.reward = _as_reward(reward)
         if generator is not None and not isinstance(generator, TaskGenerator):
             raise ConfigurationError(f"a generator is an object with sample() and task(), got {generator!r}")
-        self.generator: TaskGenerator = generator or stored_generator(self.snapshot)
+        self.generator: TaskGenerator = stored_generator(self.snapshot) if generator is None else generator
         self.constraints = read_constraints(constraints)
         self.max_calls = max_calls
         self.render_mode = render_mode
@@ -111,8 +111,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
     def _end_info(self) -> dict[str, Any]:
         """What is told at the end of an episode. ``is_success`` is the name that Stable-Baselines3 logs."""
         episode = self.episode
-        clean = episode.success and len(episode.steps) <= len(episode.task.reference)
-        return {"is_success": episode.success, "is_clean_success": clean}
+        return {"is_success": episode.success, "is_clean_success": episode.clean_success}
 
     def render(self) -> Any:
         """The episode as text (``ansi``) or as a picture of its call graph (``rgb_array``, uint8, (height, width, 3)).

@@ -11,6 +11,7 @@ from gymnasium import spaces
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, InvalidActionError, TaskError
 from toolorch_env.core.scoring import Reward, Step
+from toolorch_env.core.tasks import Task
 from toolorch_env.envs.base import EpisodeEnv, reward_info, tier_info
 from toolorch_env.envs.link_values import LinkValues
 from toolorch_env.envs.observation import Observation, Observer, observation_space
@@ -65,7 +66,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     ## Arguments
     - `snapshot`: name of a bundled snapshot, path, or `Snapshot` (default `"travel"`)
-    - `reward`: `"graduated"`, `"binary"`, `"atomic"`, `"orchestration"`, or an object
+    - `reward`: `"graduated"`, `"binary"`, `"atomic"`, `"orchestration"`, `"execution"`, `"published"`, or an object
     - `generator`: draws the tasks; default: the tasks stored in the snapshot, as far as they can be played in numbers,
       or else its workflows
     - `constraints`: `TaskConstraints` or a mapping
@@ -132,16 +133,29 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     def _leave_out_unplayable(self) -> None:
         """Tasks of a data set may need values that no action can pass; they are played in words only."""
+        self._words_only: dict[str, str] = {}
         if not isinstance(self.generator, FixedTasks):
             return
-        problems = {task.id: why_unplayable(task, self.vocabulary, self.max_calls) for task in self.generator.tasks}
-        left_out = {task_id: why for task_id, why in problems.items() if why}
-        if len(left_out) == len(problems):
+        found = {task.id: why_unplayable(task, self.vocabulary, self.max_calls) for task in self.generator.tasks}
+        self._words_only = left_out = {task_id: why for task_id, why in found.items() if why}
+        if len(left_out) == len(found):
             first = next(iter(left_out))
-            raise TaskError(f"no task can be played in numbers, the first ({first!r}) as {left_out[first]}")
+            raise TaskError(
+                f"no task can be played in numbers, play in ToolOrchText-v0; the first is {first!r}: {left_out[first]}"
+            )
         if left_out:
-            _log.info("%d of %d tasks can be played in words only", len(left_out), len(problems))
-            self.generator = self.generator.where(lambda task: not problems[task.id])
+            _log.info("%d of %d tasks can be played in words only", len(left_out), len(found))
+            self.generator = self.generator.where(lambda task: task.id not in left_out)
+
+    def _choose_task(self, options: Mapping[str, Any], rng: np.random.Generator) -> Task:
+        try:
+            return super()._choose_task(options, rng)
+        except TaskError:
+            task_id = options.get("task_id")
+            if not isinstance(task_id, str) or task_id not in self._words_only:
+                raise
+            why = self._words_only[task_id]
+        raise TaskError(f"task {task_id!r} cannot be played in numbers, play it in ToolOrchText-v0: {why}")
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -150,7 +164,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
         Raises:
             ConstraintError: no task satisfies the constraints.
-            TaskError: the task is unknown, or its query mentions more values than an action can refer to.
+            TaskError: the task is unknown, cannot be played in numbers, or is not recorded.
             ConfigurationError: an option is unknown.
         """
         episode = self._start(seed, options)

@@ -29,6 +29,7 @@ class Vocabulary:
     """What the components of an action mean.
 
     Attributes:
+        snapshot: the snapshot.
         tools: tool names; action component 0 is 0 to finish, else 1 + the index of a tool.
         parameters: parameter names, sorted; action component 1 + i fills parameter i: 0 leaves it out, 1 + k takes the
             k-th value mentioned in the query, larger numbers take link l from the latest response
@@ -47,6 +48,7 @@ class Vocabulary:
             raise ConfigurationError(
                 f"the snapshot {snapshot.name!r} is not compiled: ToolOrch-v0 has no links to offer"
             )
+        self.snapshot = snapshot
         self.toolset: ToolSet = snapshot.tools
         self.tools = tuple(snapshot.tools)
         self.tool_index = {name: index for index, name in enumerate(self.tools)}
@@ -104,6 +106,10 @@ class Vocabulary:
         """Where the choices of the first mention stand in the mask, for the parameters that take the value, int64."""
         # as a text, because the bytes that orjson makes hold on to the 4 KB that they were written into
         return self._accepting(canonical_json(value).decode())
+
+    def accepts(self, parameter: int, value: Any) -> bool:
+        """Whether the choices of a mention of this value are open for a parameter."""
+        return bool((self.first_mention_positions(value) == self.offsets[1 + parameter] + 1).any())
 
     def _accepting_uncached(self, value: str) -> np.ndarray:
         fitting = [self._fits(name, orjson.loads(value)) for name in range(len(self.parameters))]

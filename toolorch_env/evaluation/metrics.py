@@ -29,7 +29,7 @@ class EpisodeResult:
     Attributes:
         task_id, workflow: which task.
         success: all reference calls complete, and finished by the agent.
-        clean_success: success with no call more than the reference has.
+        clean_success: success with no call more than the reference has; optional ones may be made or left out.
         complete_calls, reference_calls: for the call accuracy; optional reference calls do not count.
         complete_turns, reference_turns: for the turn accuracy.
         total: the return.
@@ -95,7 +95,7 @@ def episode_result(episode: Episode) -> EpisodeResult:
         task_id=task.id,
         workflow=task.workflow,
         success=episode.success,
-        clean_success=episode.success and len(episode.steps) <= len(task.reference),
+        clean_success=episode.clean_success,
         complete_calls=sum(complete),
         reference_calls=len(complete),
         complete_turns=sum(turns.values()),

@@ -5,6 +5,7 @@ from typing import Any
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Replay
+from toolorch_env.core.errors import TaskError
 from toolorch_env.core.progress import Reference
 from toolorch_env.core.states import state_after, state_order
 from toolorch_env.core.tasks import Task
@@ -44,7 +45,11 @@ def task_problems(task: Task, replay: Replay) -> Iterator[str]:
         if task.query[mention.start : mention.end] != value_text(mention.value):
             yield f"the query does not say {mention.value!r} where it should"
     bodies: list[Any] = []
-    state = Reference(task, replay.tools, replay.look_up).initial_state
+    try:
+        state = Reference(task, replay.tools, replay.look_up).initial_state
+    except TaskError as error:
+        yield str(error)
+        return
     for index, reference in enumerate(task.reference):
         arguments = dict(reference.arguments)
         for binding in reference.bindings:
@@ -67,7 +72,8 @@ def _open_orders(task: Task, replay: Replay) -> Iterator[str]:
     before: list[frozenset[int]] = []
     needed = state_order([call.tool not in replay.tools.state_changing for call in task.reference])
     for index, call in enumerate(task.reference):
-        before.append(call.depends_on.union(*(before[other] for other in call.depends_on)))
+        made = [other for other in call.depends_on if not task.reference[other].optional]  # others may be left out
+        before.append(call.depends_on.union(*(before[other] for other in made)))
         for other in sorted(set(needed[index]) - before[index]):
             yield (
                 f"call {index} ({call.tool}) must come after call {other} ({task.reference[other].tool}), for both to "

@@ -14,7 +14,8 @@ class FixedTasks:
     """Draws from a list of tasks, uniformly among those that satisfy the constraints.
 
     A task is as it is: constraints choose among tasks, and change none. ``distractor_tools`` and ``distractions`` say
-    nothing here, and neither does ``split`` where nobody asked for one.
+    nothing here, and neither does ``split`` where nobody asked for one; ``exclude_tools`` leaves out tasks that call
+    one of these tools, not those that merely offer it.
 
     Args:
         tasks: the tasks, each with an id of its own.

@@ -101,12 +101,22 @@ def mine(
     if not kept:
         raise WorkflowError(_why_nothing(len(given), groups.values(), min_frequency))
     mined = sorted((MinedWorkflow(structure, group) for structure, group in kept.items()), key=lambda found: found.rank)
-    workflows = _workflow_set(mined, identifier(domain))
+    report = _report(given, usable, groups, mined, envelopes)
+    return MinedWorkflows(_workflow_set(mined, identifier(domain)), report)
+
+
+def _report(
+    given: Sequence[Task],
+    usable: Sequence[Task],
+    groups: Mapping[Structure, Sequence[Task]],
+    mined: Sequence[MinedWorkflow],
+    envelopes: Mapping[str, str],
+) -> MiningReport:
     counts = _count_arguments(usable)
-    report = MiningReport(
+    return MiningReport(
         tasks=len(given),
         prepared=len(given) - len(usable),
-        rare=len(usable) - sum(map(len, kept.values())),
+        rare=len(usable) - sum(len(workflow.tasks) for workflow in mined),
         tool_sequences=len({tuple(step.tool for step in structure) for structure in groups}),
         structures=len(groups),
         phrased=sum(bool(workflow.phrasings) for workflow in mined),
@@ -115,7 +125,6 @@ def mine(
         unsaid=counts["unsaid"],
         envelopes=envelopes,
     )
-    return MinedWorkflows(workflows, report)
 
 
 def _check(task: Task, replay: Replay | None) -> None:

@@ -114,9 +114,11 @@ class PotentialScorer:
     def _of_required(self) -> tuple[list[float], list[bool], list[bool]]:
         if self._required is None:
             return self._atomic, self._complete, self._ordered
-        return tuple(
-            [part[index] for index in self._required] for part in (self._atomic, self._complete, self._ordered)
-        )  # type: ignore[return-value]
+        return (
+            [self._atomic[index] for index in self._required],
+            [self._complete[index] for index in self._required],
+            [self._ordered[index] for index in self._required],
+        )
 
     def _credit(self, call: CanonicalCall | None, response: Response, match: Match) -> tuple[int | None, Credit]:
         """The reference call that this call counts for, and its credit there."""

@@ -1,13 +1,13 @@
 """A reward that needs no reference solution: were the calls well formed, did they work, is the answer right?"""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.core.canonical import canonical_json, read_number, token
+from toolorch_env.core.canonical import canonical_json, read_number, scalars, token
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.core.progress import Reference, stands_alone
 from toolorch_env.core.responses import Source
@@ -132,15 +132,7 @@ def _end_of(text: str, characters: int) -> str:
 
 def holds_all(text: str, values: Sequence[Any]) -> bool:
     """Whether every scalar in ``values`` stands in ``text`` as words of its own, numbers by their fourth decimal."""
-    return all(_holds(text, scalar) for value in values for scalar in _scalars(value))
-
-
-def _scalars(value: Any) -> Iterator[Any]:
-    if isinstance(value, (dict, list, tuple)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _scalars(item)
-    else:
-        yield value
+    return all(_holds(text, scalar) for value in values for scalar in scalars(value))
 
 
 def _holds(text: str, value: Any) -> bool:

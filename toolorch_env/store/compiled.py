@@ -225,7 +225,7 @@ class _TableBuilder:
 
     def _output(self, selected: Any, response: Response) -> int:
         """A value that was computed rather than found in the response cannot be seen there, and is no link."""
-        return self._intern(selected) if tokens(selected) <= response.tokens else ABSENT
+        return self._intern(selected) if all(response.holds(text) for text in tokens(selected)) else ABSENT
 
     def build(self, ids: np.ndarray, stateful: bool) -> ToolTable:
         """The table, numbers of values replaced by their ids."""

@@ -9,7 +9,7 @@ from toolorch_env.core.errors import SnapshotCorruptError
 
 DICTIONARY_BYTES = 112 * 1024
 SAMPLE_LIMIT = 10_000
-SAMPLE_BYTES = 64 * 1024 * 1024
+SAMPLE_BYTES = 8 * 1024 * 1024
 LEVEL = 19
 FAST_LEVEL = 3
 MAX_CONTENT_BYTES = 256 * 1024 * 1024

@@ -51,6 +51,7 @@ def declared_blobs(
 
     Raises:
         WorkflowError: the workflows are not JSON.
+        TaskError: a task is not JSON.
     """
     blobs: dict[str, bytes] = {}
     if workflows is not None:

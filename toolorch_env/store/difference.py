@@ -13,6 +13,7 @@ from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.tools import Tool
 from toolorch_env.store.records import Record
 from toolorch_env.store.sources import Source
+from toolorch_env.store.stored_tasks import same_tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def difference(left: Source, right: Source, max_examples: int = 5) -> Difference
     return Difference(
         *_tools(left, right),
         left.workflows != right.workflows,
-        left.tasks != right.tasks,
+        not same_tasks(left.tasks, right.tasks),
         dict(counts["left"]),
         dict(counts["right"]),
         dict(counts["both"]),

@@ -4,6 +4,9 @@ from hashlib import blake2b
 from struct import Struct
 from struct import error as StructError  # noqa: N812  a class
 
+import orjson
+
+from toolorch_env.core.canonical import is_empty
 from toolorch_env.core.errors import SnapshotCorruptError
 from toolorch_env.core.responses import Response
 
@@ -30,6 +33,7 @@ def join_key(row: int, rest: int) -> bytes:
 
 def body_digest(response: Response) -> int:
     """Non-zero signed 64-bit digest of a successful body that says something, 0 for any other."""
-    if not response.success or response.is_empty:
+    # not `response.is_empty`, which would keep the parsed body for as long as the response
+    if not response.success or not response.raw or is_empty(orjson.loads(response.raw)):
         return 0
     return int.from_bytes(blake2b(response.raw, digest_size=8).digest(), "big", signed=True) or 1

@@ -176,6 +176,7 @@ class RecordStore:
             RecordingError: the store holds other tools.
             ToolSchemaError: a tool's schema is not valid.
             WorkflowError: the workflows are not JSON.
+            TaskError: a task is not JSON.
             SnapshotWriteError: the store cannot be written.
         """
         declared = ToolSet(tools)
@@ -215,7 +216,9 @@ class RecordStore:
         """A named piece of data (see :data:`toolorch_env.store.schema.blobs`), ``None`` if absent."""
         with self._reading() as connection:
             data = connection.execute(select(schema.blobs.c.data).where(schema.blobs.c.name == name)).scalar()
-            return None if data is None else bytes(data)
+        if isinstance(data, str):
+            raise SnapshotCorruptError(f"{self.name} is damaged: its {name} are a text")
+        return None if data is None else bytes(data)
 
     @property
     def workflows(self) -> bytes | None:
@@ -225,7 +228,11 @@ class RecordStore:
     @property
     def tasks(self) -> tuple[Task, ...]:
         """The stored tasks: the fixed problems of a data set."""
-        return unpack_tasks(self.blob("tasks"))
+        data = self.blob("tasks")
+        try:
+            return unpack_tasks(data)
+        except SnapshotCorruptError as error:
+            raise SnapshotCorruptError(f"{self.name} is damaged: {error}") from None
 
     @property
     def links(self) -> tuple[Link, ...]:

@@ -169,7 +169,7 @@ def with_learned_misses(source: Source) -> ToolSet:
     counts: defaultdict[str, defaultdict[int, Counter[bytes]]] = defaultdict(lambda: defaultdict(Counter))
     for record in source.records():
         status, raw = record.response.status, record.response.raw
-        if status >= 400 and status != 422:
+        if raw and status >= 400 and status != 422:
             counted = counts[record.tool][status]
             if raw in counted or len(counted) < MAX_DIFFERENT_ERRORS:
                 counted[raw] += 1

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-import orjson
 import zstandard
 
 from toolorch_env.core.calls import ToolSet
+from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import SnapshotCorruptError, TaskError
 from toolorch_env.core.tasks import Task
 from toolorch_env.store.content import MAX_CONTENT_BYTES
@@ -14,8 +14,31 @@ _LEVEL = 19
 
 
 def pack_tasks(tasks: Iterable[Task]) -> bytes:
-    """Tasks as JSON lines in a zstd frame."""
-    return zstandard.ZstdCompressor(level=_LEVEL).compress(b"".join([task.to_json() + b"\n" for task in tasks]))
+    """Tasks as JSON lines in a zstd frame.
+
+    Raises:
+        TaskError: a value in a task is not JSON, or they are larger than
+            :data:`toolorch_env.store.content.MAX_CONTENT_BYTES`.
+    """
+    lines = b"".join([_line(task) for task in tasks])
+    if len(lines) > MAX_CONTENT_BYTES:
+        raise TaskError(f"the tasks are larger than {MAX_CONTENT_BYTES:,} bytes: store them in several snapshots")
+    return zstandard.ZstdCompressor(level=_LEVEL).compress(lines)
+
+
+def _line(task: Task) -> bytes:
+    try:
+        for call in (*task.setup, *task.reference):
+            canonical_json(call.arguments)  # else NaN would be written as null
+        canonical_json([list(task.answer), [mention.value for mention in task.mentions]])
+        return task.to_json() + b"\n"
+    except ValueError as error:
+        raise TaskError(f"task {task.id!r} cannot be stored: {error}") from None
+
+
+def same_tasks(left: Iterable[Task], right: Iterable[Task]) -> bool:
+    """Whether these are the same tasks in the same order, 1 and true told apart."""
+    return [task.to_json() for task in left] == [task.to_json() for task in right]
 
 
 def unpack_tasks(data: bytes | None) -> tuple[Task, ...]:
@@ -50,7 +73,5 @@ def check_tasks(tasks: Iterable[Task], tools: ToolSet) -> None:
         for name in sorted(named - tools.keys()):
             raise TaskError(f"task {task.id!r} names a tool {name!r}, which is not in the snapshot")
         for call in task.reference:
-            try:
-                orjson.dumps(call.arguments)
-            except TypeError as error:
-                raise TaskError(f"task {task.id!r}, call of {call.tool}: {error}") from None
+            if call.optional and call.tool in tools.state_changing:
+                raise TaskError(f"task {task.id!r}: the call of {call.tool!r} changes the state, so it is not optional")

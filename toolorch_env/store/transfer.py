@@ -23,6 +23,7 @@ from toolorch_env.store.record_store import RecordStore
 from toolorch_env.store.records import Record, in_batches
 from toolorch_env.store.sealing import all_links, write_snapshot
 from toolorch_env.store.sources import PROVENANCE, Source
+from toolorch_env.store.stored_tasks import same_tasks
 
 Place = Where | BinaryIO
 """A bundled snapshot, a file, the URL of a database, or an open file of JSON lines."""
@@ -99,6 +100,7 @@ def copy(source: Place | Source, target: Place, *, overwrite: bool = False) -> i
         SnapshotWriteError: there is something already, or the target cannot be written.
         SnapshotError: the source cannot be read.
         WorkflowError: the workflows are not valid.
+        TaskError: a stored task does not fit the tools.
     """
     _check_target(target, overwrite)
     with open_source(source) as opened:
@@ -146,7 +148,7 @@ def merge(
 
     Raises:
         ConfigurationError: ``on_conflict`` is none of these.
-        SnapshotError: tools do not agree, or answers do not; a source cannot be read.
+        SnapshotError: tools, tasks or answers do not agree; a source cannot be read.
         SnapshotWriteError: there is something already, or the target cannot be written.
     """
     if on_conflict not in ("error", "first", "last"):
@@ -195,7 +197,7 @@ def _merged_tasks(sources: Sequence[Source]) -> list[Task]:
     found: dict[str, Task] = {}
     for source in sources:
         for task in source.tasks:
-            if found.setdefault(task.id, task) != task:
+            if not same_tasks([found.setdefault(task.id, task)], [task]):
                 raise SnapshotError(f"these cannot be merged: they hold different tasks of the id {task.id!r}")
     return list(found.values())
 

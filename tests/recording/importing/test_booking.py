@@ -29,7 +29,8 @@ from published_shapes import (
 
 from toolorch_env.core.calls import Call, ToolSet
 from toolorch_env.core.errors import DataSetError
-from toolorch_env.recording.importing.booking import kind_of, read_booking
+from toolorch_env.recording.importing.booking import read_booking
+from toolorch_env.recording.importing.booking_files import kind_of
 from toolorch_env.recording.importing.traces import UNKNOWN, Answered, DataSet
 from toolorch_env.store.workflows import parse_workflows
 
@@ -205,6 +206,13 @@ def test_identifiers_are_unique_over_several_files(tmp_path: Path, tools: Path) 
     data_set = imported(tmp_path, library_tasks(), evaluation, tools)
     assert [trace.id for trace in data_set.traces] == [f"workflow_0-{number}" for number in range(4)]
     assert [trace.split for trace in data_set.traces] == ["train", "train", "test", "test"]
+
+
+def test_a_file_named_twice_counts_once(tmp_path: Path, tools: Path) -> None:
+    tasks = write_pickle(tmp_path / "tasks", library_tasks())
+    again = tmp_path / "elsewhere" / ".." / "tasks"
+    again.parent.parent.mkdir()
+    assert len(read_booking([tasks, tools, again, tools]).traces) == 2
 
 
 FILES: list[tuple[Any, Callable[[Path, Any], Path], str]] = [

@@ -14,7 +14,8 @@ from published_shapes import CACHE, write_json
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import DataSetError
-from toolorch_env.recording.importing.caches import answered, read_cache
+from toolorch_env.recording.importing.caches import read_cache
+from toolorch_env.recording.importing.statuses import answered
 from toolorch_env.recording.importing.traces import UNKNOWN, Answered
 
 SIZE = 200_000_000

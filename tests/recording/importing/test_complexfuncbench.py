@@ -52,6 +52,12 @@ def test_the_location_look_ups_are_optional(tmp_path: Path) -> None:
     assert [call.optional for call in trace.calls] == [True] * 6 + [False]
 
 
+def test_look_ups_are_needed_where_nothing_else_is_called(tmp_path: Path) -> None:
+    turns = [[(name, {"query": "x"}, {"status": True})] for name in sorted(OPTIONAL)]
+    (trace,) = imported(tmp_path, sample("A-1", turns, [])).traces
+    assert not any(call.optional for call in trace.calls)
+
+
 @pytest.mark.parametrize(
     ("name", "workflow"),
     [("Flights-0", "Flights"), ("Car-Rentals-12", "Car-Rentals"), ("Cross", "Cross"), ("7", "7"), ("-3", "-3")],

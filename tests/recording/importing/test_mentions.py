@@ -221,6 +221,13 @@ WORDS = ("from", "Rome", "to", ",", ".", "'Park'", "“Old", "Town”", "New Yor
 queries = st.lists(st.sampled_from(WORDS), max_size=25).map(" ".join)
 
 
+@pytest.mark.parametrize("options", [["ECONOMY", "Economy", "economy"], ["economy", "Economy", "ECONOMY"]])
+def test_of_options_in_the_same_words_the_one_that_is_written_so_is_said(options: list[str]) -> None:
+    for said in options:
+        assert [mention.value for mention in find_mentions(f"seats, {said}", options)] == [said]
+    assert [mention.value for mention in find_mentions("seats, eCONOMY", options)] == ["economy"]
+
+
 @given(queries | st.text())
 def test_mentions_are_in_order_and_apart_and_each_value_is_said_once(query: str) -> None:
     mentions = find_mentions(query, ["ECONOMY"])

@@ -199,6 +199,14 @@ def test_structures_that_grow_when_written_out_are_refused(tmp_path: Path) -> No
         load(tmp_path, pickle.dumps(value))
 
 
+def test_half_a_surrogate_pair_is_refused_wherever_it_stands(tmp_path: Path) -> None:
+    for value in ("\ud800", [{"a\udfff": 1}]):
+        path = tmp_path / "half.pkl"
+        path.write_bytes(pickle.dumps(value))
+        with pytest.raises(DataSetError, match="half a surrogate pair"):
+            load_plain(path)
+
+
 def test_structures_that_hold_themselves_are_refused(tmp_path: Path) -> None:
     circle: list[Any] = [1]
     circle.append({"again": circle})

@@ -108,7 +108,18 @@ def test_a_tool_without_parameters_takes_none() -> None:
         (tool("t", a="HashMap"), "tool 't': there is no type 'HashMap'"),
         ({"name": "t", "parameters": {"type": "string"}}, "tool 't': its parameters are of type 'string', not object"),
         ({"name": "t", "parameters": [1]}, "tool 't': a schema must be an object"),
-        ({"name": "t", "parameters": {"properties": [1]}}, "`parameters` must be a JSON Schema object"),
+        ({"name": "t", "parameters": {"properties": [1]}}, "tool 't': `properties` must be an object"),
+        ({"name": "t", "parameters": {"required": 3}}, "tool 't': `required` must be a list of names, not 3"),
+        (tool("t", a={"a": "string"}), "tool 't': there is no type"),
+        ({"name": "t", "parameters": {"examples": json.loads("[" * 300 + "]" * 300)}}, "tool 't': not a JSON value"),
+        (
+            {"name": "t", "parameters": {"properties": {"a": {"items": {"type": "dict", "properties": 1.5}}}}},
+            "tool 't': `properties` must be an object",
+        ),
+        (
+            {"name": "t", "parameters": {"properties": {"a": {"properties": {}, "required": [["b"]]}}}},
+            "tool 't': `required` must be a list of names",
+        ),
         ({"name": "t", "parameters": {"type": "dict", "properties": {"a": 3}}}, "tool 't': a schema must be an object"),
         ({"name": "t", "parameters": {"properties": {"a": {"enum": 3}}}}, "tool 't': parameter 'a' has an invalid"),
         (

@@ -1,14 +1,15 @@
 """Which answer is kept where a data set answers one call differently in different places."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import count
 from typing import NamedTuple
 
 from toolorch_env.core.calls import CanonicalCall, ToolSet
 from toolorch_env.core.canonical import tokens
 from toolorch_env.core.errors import DataSetError, RecordingError
-from toolorch_env.core.responses import Source
+from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.states import state_after
 from toolorch_env.recording.importing.traces import Answered, DataSet, Trace
 from toolorch_env.store.record_store import RecordStore
@@ -23,13 +24,13 @@ RULE = (
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """A call that was answered differently in different places.
+    """A call that was answered differently in different places: with another status or another body.
 
     Attributes:
         tool: tool name.
         arguments: canonical arguments, as JSON.
         kept: where the answer stands that is kept.
-        others: where others stand, one place for each different answer.
+        others: where others stand, the first place for each different answer.
     """
 
     tool: str
@@ -45,24 +46,11 @@ class MadeCall(NamedTuple):
     record: Record
 
 
-@dataclass(slots=True)
-class _Candidate:
-    record: Record
-    place: str
-    readable: int = 0
-    """Number of values of later calls that can be read from it."""
-
-
-@dataclass(slots=True)
-class _Candidates:
-    known: dict[bytes, _Candidate] = field(default_factory=dict)
-    """By body."""
-
-
 def keep_answers(data_set: DataSet, store: RecordStore) -> list[Conflict]:
     """Writes the answers of a data set into a store, one for each call (see :data:`RULE`).
 
-    A call whose body is known nowhere is kept without one.
+    A call whose body is known nowhere is kept without one. Traces are in memory; of what stands outside of them, a
+    batch at a time is.
 
     Args:
         data_set: the data set.
@@ -77,12 +65,11 @@ def keep_answers(data_set: DataSet, store: RecordStore) -> list[Conflict]:
     """
     for batch in in_batches(data_set.records()):
         store.add(batch)
-    by_call, without_body = _collect(data_set.traces, store.tools)
-    conflicts = _add_best(by_call, store)
-    conflicts += _add_new(_cached(data_set, store.tools), store)
-    held = store.held(list(without_body))
-    store.add([record for key, record in without_body.items() if key not in held])
-    return conflicts
+    answers = _Answers(store)
+    answers.add_traces(data_set.traces)
+    answers.add_cached(data_set.responses())
+    answers.add_without_body()
+    return answers.conflicts()
 
 
 def made_calls(trace: Trace, tools: ToolSet) -> Iterator[MadeCall]:
@@ -92,74 +79,134 @@ def made_calls(trace: Trace, tools: ToolSet) -> Iterator[MadeCall]:
         DataSetError: a call cannot be recorded; says where it stands.
     """
     state = b""
-    for index, answered in enumerate((*trace.setup, *(made.answered for made in trace.calls)), -len(trace.setup)):
-        record = _record(answered, tools, f"trace {trace.id!r}, call {index}", state)
-        yield MadeCall(tools.canonical(answered.call).within(state), record)
-        state = state_after(record, record.response, read_only=answered.call.tool not in tools.state_changing)
+    for position, answered in enumerate((*trace.setup, *(made.answered for made in trace.calls))):
+        call, record = made = _made(answered, tools, _place(trace, position), state)
+        yield made
+        state = state_after(record, record.response, read_only=call.tool not in tools.state_changing)
 
 
-def _record(answered: Answered, tools: ToolSet, place: str, state: bytes = b"") -> Record:
+def _place(trace: Trace, position: int) -> str:
+    index = position - len(trace.setup)
+    return f"trace {trace.id!r}, call {index}" if index >= 0 else f"trace {trace.id!r}, setup call {position}"
+
+
+def _made(answered: Answered, tools: ToolSet, place: str, state: bytes = b"") -> MadeCall:
     try:
         call = tools.canonical(answered.call).within(state)
-        return make_record(tools, call, answered.status, answered.body)
+        return MadeCall(call, make_record(tools, call, answered.status, answered.body))
     except (ValueError, RecordingError) as error:
         raise DataSetError(f"{place}: {error}") from None
 
 
-def _collect(
-    traces: Iterable[Trace], tools: ToolSet
-) -> tuple[defaultdict[bytes, dict[bytes, _Candidate]], dict[bytes, Record]]:
-    """The different answers to each call of the traces by key and body, and the calls whose body is not known."""
-    by_call: defaultdict[bytes, dict[bytes, _Candidate]] = defaultdict(dict)
-    without_body: dict[bytes, Record] = {}
-    for trace in traces:
-        made = list(made_calls(trace, tools))
-        for index, (_, record) in enumerate(made):
-            if record.response.source is Source.WITHOUT_BODY:
-                without_body.setdefault(record.key, record)
-                continue
-            place = f"trace {trace.id!r}, call {index - len(trace.setup)}"
-            candidate = by_call[record.key].setdefault(record.response.raw, _Candidate(record, place))
-            candidate.readable += _readable(record, made[index + 1 :])
-    return by_call, without_body
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """One of the answers to a call: where it stands first, and for each place where it stands the calls after it."""
+
+    record: Record
+    place: str
+    later: list[Sequence[CanonicalCall]] = field(default_factory=list)
+
+    def rank(self) -> tuple[int, bool]:
+        """Smaller is better."""
+        readable = sum(_count_readable(self.record.response, calls) for calls in self.later)
+        return -readable, not self.record.response.success
 
 
-def _readable(record: Record, later: Sequence[MadeCall]) -> int:
-    wanted = {text for made in later for text in tokens(list(made.call.arguments.values()))}
-    return sum(record.response.holds(text) for text in wanted)
+def _count_readable(response: Response, later: Iterable[CanonicalCall]) -> int:
+    wanted = {text for call in later for text in tokens(list(call.arguments.values()))}
+    return sum(response.holds(text) for text in wanted)
 
 
-def _add_best(by_call: defaultdict[bytes, dict[bytes, _Candidate]], store: RecordStore) -> list[Conflict]:
-    conflicts, kept = [], []
-    for answers in by_call.values():
-        best, *others = sorted(
-            answers.values(), key=lambda answer: (-answer.readable, not answer.record.response.success)
-        )
-        kept.append(best.record)
-        if others:
-            record = best.record
-            places = tuple(other.place for other in others)
-            conflicts.append(Conflict(record.tool, record.arguments, best.place, places))
-    for batch in in_batches(kept):
-        store.add(batch)
-    return conflicts
+def _identity(response: Response) -> bytes:
+    """The same for the same answer: status and body."""
+    return blake2b(b"%d " % response.status + response.raw, digest_size=16).digest()
 
 
-def _cached(data_set: DataSet, tools: ToolSet) -> Iterator[Record]:
-    for number, answered in enumerate(data_set.responses(), 1):
-        record = _record(answered, tools, f"cached response {number:,}")
-        if record.response.source is not Source.WITHOUT_BODY:
-            yield record
+@dataclass(frozen=True, slots=True)
+class _Others:
+    """Answers to a call that are not kept: where each stands first."""
+
+    tool: str
+    arguments: bytes
+    places: dict[bytes, str] = field(default_factory=dict)
 
 
-def _add_new(records: Iterable[Record], store: RecordStore) -> list[Conflict]:
-    """Adds records that are not there, and tells of those that are there with another answer."""
-    conflicts = []
-    for batch in in_batches(records):
-        held = store.find([record.key for record in batch])
-        for record in batch:
-            first = held.setdefault(record.key, record)
-            if first.response.raw != record.response.raw:
-                conflicts.append(Conflict(record.tool, record.arguments, "earlier", ("cache",)))
-        store.add(batch)
-    return conflicts
+class _Answers:
+    """Puts answers into a store, and remembers where others stand."""
+
+    def __init__(self, store: RecordStore) -> None:
+        self._store = store
+        self._places: dict[bytes, str] = {}
+        self._others: dict[bytes, _Others] = {}
+        self._without_body: dict[bytes, Record] = {}
+
+    def add_traces(self, traces: Iterable[Trace]) -> None:
+        """Adds the best answer to each call of the traces."""
+        for batch in in_batches(self._best(answers) for answers in self._by_call(traces).values()):
+            self._store.add(batch)
+
+    def _by_call(self, traces: Iterable[Trace]) -> Mapping[bytes, Mapping[bytes, _Candidate]]:
+        """The different answers to each call."""
+        by_call: dict[bytes, dict[bytes, _Candidate]] = {}
+        for trace in traces:
+            made = list(made_calls(trace, self._store.tools))
+            calls = [call for call, _ in made]
+            for position, (call, record) in enumerate(made):
+                if self._is_known(record):
+                    found = _Candidate(record, _place(trace, position))
+                    candidate = by_call.setdefault(call.key, {}).setdefault(_identity(record.response), found)
+                    candidate.later.append(calls[position + 1 :])
+        return by_call
+
+    def _best(self, answers: Mapping[bytes, _Candidate]) -> Record:
+        ranked = sorted(answers.values(), key=_Candidate.rank) if len(answers) > 1 else list(answers.values())
+        best, *others = ranked
+        self._places[best.record.key] = best.place
+        for other in others:
+            self._tell(other.record, other.place)
+        return best.record
+
+    def add_cached(self, responses: Iterable[Answered]) -> None:
+        """Adds the first answer to each call that has none yet."""
+        tools, numbers = self._store.tools, count(1)
+        records = (_made(made, tools, _cached(index)).record for index, made in enumerate(responses, 1))
+        for batch in in_batches(records):
+            held = self._store.find([record.key for record in batch])
+            for record, number in zip(batch, numbers, strict=False):
+                if self._is_known(record):
+                    first = held.setdefault(record.key, record)
+                    if _identity(first.response) != _identity(record.response):
+                        self._tell(record, _cached(number))
+            self._store.add([record for record in batch if record.response.source is not Source.WITHOUT_BODY])
+
+    def add_without_body(self) -> None:
+        """Adds the calls whose body was found nowhere."""
+        held = self._store.held(list(self._without_body))
+        self._store.add([record for key, record in self._without_body.items() if key not in held])
+
+    def conflicts(self) -> list[Conflict]:
+        """What was answered differently: calls of traces first, each group in the order in which it was found."""
+        return [
+            Conflict(
+                other.tool,
+                other.arguments,
+                self._places.get(key, "an earlier cached response"),
+                tuple(other.places.values()),
+            )
+            for key, other in self._others.items()
+        ]
+
+    def _is_known(self, record: Record) -> bool:
+        """Whether the body is known; if not, the call is set aside."""
+        if record.response.source is Source.WITHOUT_BODY:
+            self._without_body.setdefault(record.key, record)
+            return False
+        return True
+
+    def _tell(self, record: Record, place: str) -> None:
+        others = self._others.setdefault(record.key, _Others(record.tool, record.arguments))
+        others.places.setdefault(_identity(record.response), place)
+
+
+def _cached(number: int) -> str:
+    return f"cached response {number:,}"

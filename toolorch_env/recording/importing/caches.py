@@ -1,29 +1,21 @@
 """Caches of API responses as one JSON object, read as a stream."""
 
 import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import ijson  # type: ignore[import-untyped]
-from pydantic import ValidationError
 
-from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import DataSetError
+from toolorch_env.recording.importing.json_files import stream_complaint, unreadable
 from toolorch_env.recording.importing.pickles import MAX_DEPTH
+from toolorch_env.recording.importing.statuses import answered
 from toolorch_env.recording.importing.traces import UNKNOWN, Answered
-
-FAILED = 400
-"""Status of a call of which a data set says only that it failed."""
-
-MISS_BODY = {"status": False, "message": "Not found"}
-"""An error in the shape that the Booking.com API gives errors."""
 
 _STARTS = frozenset({"start_map", "start_array"})
 _ENDS = frozenset({"end_map", "end_array"})
-_OK = 200
 Events = Iterator[tuple[str, Any]]
 
 
@@ -32,7 +24,8 @@ def read_cache(path: str | Path) -> Iterator[Answered]:
 
     The file is streamed; one entry at a time is in memory. Numbers are read as ``orjson`` reads them: exact, whole ones
     beyond 64 bits as floats. A lone half of a surrogate pair, which no JSON text can hold, is replaced. A response that
-    is missing or ``""`` is unknown. See :func:`answered` for the status.
+    is missing or ``""`` is unknown. See
+    :func:`toolorch_env.recording.importing.statuses.answered` for the status.
 
     Raises:
         DataSetError: the file is missing, not JSON, truncated, or of another shape; says in which function and at which
@@ -43,44 +36,11 @@ def read_cache(path: str | Path) -> Iterator[Answered]:
         with Path(path).open("rb") as file:
             yield from reader.read(ijson.basic_parse(file))
     except OSError as error:
-        raise DataSetError(f"{path} cannot be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
     except DataSetError as error:
         raise DataSetError(f"the cache {path}, {reader.place}: {error}") from None
     except (ijson.JSONError, ValueError, OverflowError) as error:
-        raise DataSetError(f"the cache {path}, {reader.place}: {json_complaint(error)}") from None
-
-
-def answered(tool: str, arguments: Mapping[str, Any], body: Any, success: bool = True) -> Answered:
-    """A call of a data set that gives no HTTP status.
-
-    Args:
-        tool: name of the tool.
-        arguments: arguments of the call.
-        body: the body; ``""`` stands for one that is not known.
-        success: whether the data set says that the call succeeded.
-
-    Returns:
-        The call with status 400 where the data set says that it failed, or the body is an object with ``status`` false
-        or an ``error`` that is not null, false or empty; else 200. A body that is not known is no error, whatever the
-        data set says.
-    """
-    call = Call(tool, arguments)
-    if body is UNKNOWN or (isinstance(body, str) and not body):
-        return Answered(call, UNKNOWN)
-    failed = not success or (isinstance(body, Mapping) and (body.get("status") is False or bool(body.get("error"))))
-    return Answered(call, body, FAILED if failed else _OK)
-
-
-def json_complaint(error: Exception) -> str:
-    """What a JSON parser found wrong, in one line."""
-    complaint = re.split(r"\\n|\n", str(error))[0].removeprefix("b'").strip()
-    return f"truncated JSON: {complaint}" if "premature EOF" in complaint else f"not JSON: {complaint}"
-
-
-def shape_complaint(error: ValidationError) -> str:
-    """Where a document is first of another shape than expected, and how."""
-    problem = error.errors(include_url=False, include_input=False)[0]
-    return ": ".join([".".join(map(str, problem["loc"])), problem["msg"]]).removeprefix(": ")
+        raise DataSetError(f"the cache {path}, {reader.place}: {stream_complaint(error)}") from None
 
 
 class _Reader:

@@ -11,8 +11,9 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import DataSetError, ToolSchemaError
 from toolorch_env.core.tools import Tool
-from toolorch_env.recording.importing.caches import FAILED, MISS_BODY, answered, shape_complaint
+from toolorch_env.recording.importing.json_files import read_json_lines, shape_complaint
 from toolorch_env.recording.importing.schemas import as_tool, inferred_tool
+from toolorch_env.recording.importing.statuses import FAILED, MISS_BODY, answered
 from toolorch_env.recording.importing.traces import DataSet, Paths, Trace, TracedCall
 
 NAME = "complexfuncbench"
@@ -30,7 +31,7 @@ OPTIONAL = frozenset(
         "Taxi_Search_Location",
     }
 )
-"""The location look-ups: a solution may skip them where it knows the value already."""
+"""The location look-ups: a solution may skip them where it knows the value already, and makes any other call."""
 
 _NUMBERED = re.compile(r"(?P<domain>.+?)-[0-9]+")
 
@@ -115,23 +116,11 @@ def read_complexfuncbench(paths: Paths) -> DataSet:
 
 def _samples(path: Path) -> Iterator[tuple[str, _Sample]]:
     """The samples of a file, each with its place in words."""
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    place = f"{path}, line {number}"
-                    yield place, _sample(line, place)
-    except OSError as error:
-        raise DataSetError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _sample(line: bytes, place: str) -> _Sample:
-    try:
-        return _Sample.model_validate(orjson.loads(line))
-    except orjson.JSONDecodeError as error:
-        raise DataSetError(f"{place}: not JSON: {error}") from None
-    except ValidationError as error:
-        raise DataSetError(f"{place}: {shape_complaint(error)}") from None
+    for place, document in read_json_lines(path):
+        try:
+            yield place, _Sample.model_validate(document)
+        except ValidationError as error:
+            raise DataSetError(f"{place}: {shape_complaint(error)}") from None
 
 
 def _trace(sample: _Sample, place: str) -> Trace:
@@ -155,6 +144,8 @@ def _on_offer(sample: _Sample) -> tuple[str, ...]:
 
 
 def _calls(sample: _Sample, place: str) -> Iterator[TracedCall]:
+    needed = {call.name for message in sample.conversations for call in message.function_call or ()} - OPTIONAL
+    optional = OPTIONAL if needed else frozenset()
     turn = 0
     for index, message in enumerate(sample.conversations):
         if not message.function_call:
@@ -167,7 +158,7 @@ def _calls(sample: _Sample, place: str) -> Iterator[TracedCall]:
             )
         for call, body in zip(message.function_call, bodies, strict=True):
             answer = answered(call.name, call.arguments, _parsed(body))
-            yield TracedCall(answer, turn=turn, optional=call.name in OPTIONAL)
+            yield TracedCall(answer, turn=turn, optional=call.name in optional)
         turn += 1
 
 

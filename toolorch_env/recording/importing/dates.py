@@ -53,9 +53,9 @@ def _pattern(text: str) -> re.Pattern[str]:
 _PATTERNS = (
     _pattern(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})(?![\w-])"),
     _pattern(r"(?P<month>[0-9]{1,2})/(?P<day>[0-9]{1,2})/(?P<year>[0-9]{4})(?![\w/])"),
-    _pattern(rf"{_MONTH}\s+{_DAYS}(?:\s*,?\s*{_YEAR})?"),
-    _pattern(rf"(?P<the>the\s+)?{_DAYS}\s+(?:of\s+)?{_MONTH}(?:\s*,?\s*{_YEAR})?"),
-    _pattern(rf"{_MONTH}\s*,?\s+(?:of\s+)?{_YEAR}"),
+    _pattern(rf"{_MONTH}\s+{_DAYS}(?:(?:\s*,)?\s*{_YEAR})?"),
+    _pattern(rf"(?P<the>the\s+)?{_DAYS}\s+(?:of\s+)?{_MONTH}(?:(?:\s*,)?\s*{_YEAR})?"),
+    _pattern(rf"{_MONTH}(?:\s*,)?\s+(?:of\s+)?{_YEAR}"),
     _pattern(rf"\b(?:in|of|the|for)\s+{_YEAR}"),
     _pattern(
         r"\b(?:on|by|until|till|to|before|from)\s+(?P<the>the\s+)(?P<day>[0-9]{1,2}(?:st|nd|rd|th))\b(?!\s+(?:day|leg))"

@@ -9,7 +9,7 @@ def download(repository: str, file: str) -> Path:
     """A file of a data set on the hub, in the hub's own cache.
 
     Args:
-        repository: owner and name, as ``zai-org/ComplexFuncBench``.
+        repository: owner and name, as ``THUDM/ComplexFuncBench``.
         file: path of the file in it.
 
     Raises:
@@ -27,7 +27,7 @@ def download(repository: str, file: str) -> Path:
     try:
         return Path(hf_hub_download(repository, file, repo_type="dataset"))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        told = str(error).strip().splitlines()[0]
+        told = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         raise DataSetError(
             f"{file} of {repository} cannot be downloaded: {told}; download it elsewhere and name the file"
         ) from None

@@ -22,7 +22,7 @@ def find_mentions(query: str, options: Collection[str] = ()) -> tuple[Mention, .
         query: what the user asks for.
         options: values that the tools on offer spell out (see :func:`options_of`).
     """
-    return _first_places(_without_overlaps(_candidates(query, options)))
+    return _first_places(_without_overlaps(_candidates(query, options), len(query)))
 
 
 def options_of(schemas: Iterable[Any]) -> frozenset[str]:
@@ -53,16 +53,12 @@ def _candidates(query: str, options: Collection[str]) -> Iterator[Mention]:
     yield from phrases.find_number_words(query)
 
 
-def _without_overlaps(candidates: Iterable[Mention]) -> list[Mention]:
-    found: list[Mention] = []
+def _without_overlaps(candidates: Iterable[Mention], characters: int) -> Iterator[Mention]:
+    taken = bytearray(characters)
     for candidate in candidates:
-        if not any(_overlap(candidate, other) for other in found):
-            found.append(candidate)
-    return found
-
-
-def _overlap(one: Mention, other: Mention) -> bool:
-    return one.start < other.end and other.start < one.end
+        if not any(taken[candidate.start : candidate.end]):
+            taken[candidate.start : candidate.end] = b"\1" * (candidate.end - candidate.start)
+            yield candidate
 
 
 def _first_places(mentions: Iterable[Mention]) -> tuple[Mention, ...]:

@@ -19,13 +19,13 @@ _QUOTED = re.compile(
     r"\"([^\"\n]{1,80})\"|“([^”\n]{1,80})”|«([^»\n]{1,80})»|`([^`\n]{1,80})`|\*\*([^*\n]{1,80})\*\*"
     r"|(?<![\w\u2019'])[\u2018']([^\u2018\u2019'\n]{2,80})[\u2019'](?!\w)"
 )
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _CODE = re.compile(r"(?<![\w@.:/+=-])[^\W_]\w*(?:[.:/+=-]+\w+)*=*")
 _DIGITS_WITH_WORD = re.compile(r"[0-9.]+-?(?:[a-z]{1,2}|[a-z-]{3,})")
 _NUMBER = re.compile(
     r"(?<![\w.,:/])-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?=(?:km|mi|m|kg|h)?(?!\w))(?![:/]|,[0-9]{3}|\.[0-9])"
 )
-_LIST_MARK = re.compile(r"^\s*[0-9]+[.)]\s|\([0-9]+\)\s", re.MULTILINE)
+_LIST_MARK = re.compile(r"^[^\S\n]*[0-9]+[.)]\s|\([0-9]+\)\s", re.MULTILINE)
 _UNITS = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
     "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
@@ -33,7 +33,7 @@ _UNITS = (
 _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
 _TENS_AND_UNITS = rf"(?P<tens>{'|'.join(_TENS)})(?:[ -](?P<rest>{'|'.join(_UNITS[1:10])}))?"
 _NUMBER_WORDS = re.compile(rf"\b(?:{_TENS_AND_UNITS}|(?P<units>{'|'.join(_UNITS[2:])}))\b", re.IGNORECASE)
-_WORD = re.compile(r"(?:[^\W\d_]\.)+(?=[ ,)])|(?:St|Mt|Dr)\.(?= )|[^\W\d_](?:[\w\u2019'&-]*\w)?")
+_WORD = re.compile(r"(?:[^\W\d_]\.){1,9}(?=[ ,)])|(?:St|Mt|Dr)\.(?= )|[^\W\d_](?:[\w\u2019'&-]*\w)?")
 _CONNECTION = re.compile(r" (?:(?:of|the|de|del|della|di|da|do|du|la|le|van|von|y|&) ){0,2}")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;\n*]|\n\s*-)[\s\"”\u2019)“\u2018(*]*(?:[0-9]+[.)]\s*)?$")
 _FULL_STOP = re.compile(r"(?:^|[.!?]\s|\n)[\s\"”\u2019)(*]*$")
@@ -171,7 +171,7 @@ def find_options(text: str, options: Collection[str]) -> Iterator[Mention]:
 
     A word that begins a sentence says none (``First, ...``).
     """
-    by_words = {_words_of(option): option for option in options if _words_of(option)}
+    by_words = {_words_of(option): option for option in sorted(options) if _words_of(option)}
     if not by_words:
         return
     alternatives = "|".join(
@@ -179,7 +179,8 @@ def find_options(text: str, options: Collection[str]) -> Iterator[Mention]:
     )
     for match in re.finditer(rf"(?<!\w)(?:{alternatives})(?!\w)", text, re.IGNORECASE):
         if match[0].isupper() or match[0][0].islower() or not begins_sentence(text, match.start()):
-            yield Mention(by_words[_words_of(match[0])], "option", *match.span())
+            said = match[0] if match[0] in options else by_words[_words_of(match[0])]
+            yield Mention(said, "option", *match.span())
 
 
 def _words_of(option: str) -> str:

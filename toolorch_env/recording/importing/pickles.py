@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from toolorch_env.core.errors import DataSetError
+from toolorch_env.recording.importing.json_files import unreadable
 
 MAX_DEPTH = 200
 """Containers nested deeper are refused: JSON writers stop not far above."""
@@ -51,12 +52,12 @@ def load_plain(path: str | Path) -> Any:
     Raises:
         DataSetError: the file is missing, no whole pickle, or asks for more than plain values, naming what it asks for;
             or its containers hold themselves, are nested deeper than :data:`MAX_DEPTH`, or hold more than
-            :data:`MAX_VALUES_PER_BYTE` values for each byte of the file.
+            :data:`MAX_VALUES_PER_BYTE` values for each byte of the file; or a text has half a surrogate pair.
     """
     try:
         data = Path(path).read_bytes()
     except OSError as error:
-        raise DataSetError(f"{path} cannot be read: {error.strerror}") from None
+        raise unreadable(path, error) from None
     try:
         return _load(data)
     except DataSetError as error:
@@ -100,6 +101,8 @@ def _measure(value: Any, limit: int, above: set[int], known: dict[int, tuple[int
         above: identities of the containers that it stands in.
         known: what was measured already, by identity.
     """
+    if isinstance(value, str):
+        _check_text(value)
     if not isinstance(value, (dict, list, tuple, set)):
         return 1, 0
     if id(value) in above:
@@ -116,3 +119,10 @@ def _measure(value: Any, limit: int, above: set[int], known: dict[int, tuple[int
     if size > limit or len(above) + depth > MAX_DEPTH:
         raise DataSetError(f"written out it has over {limit} values, or is nested deeper than {MAX_DEPTH}")
     return size, depth
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DataSetError(f"the text {text!r:.100} has half a surrogate pair, which no JSON text can hold") from None

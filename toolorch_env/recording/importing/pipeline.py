@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
@@ -42,7 +42,7 @@ class ImportSummary:
     without_body: int
     conflicts: tuple[Conflict, ...]
     arguments: ArgumentCounts
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...]
 
 
 def import_data_set(data_set: DataSet, target: str | PathLike[str], *, overwrite: bool = False) -> ImportSummary:

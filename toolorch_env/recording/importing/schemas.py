@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from toolorch_env.core.calls import ToolSet
+from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import DataSetError, ToolSchemaError
 from toolorch_env.core.tools import Tool
+from toolorch_env.recording.importing.json_files import read_json, read_json_lines, unreadable
 
 MISS_STATUS = 404
 MISS_BODY: Mapping[str, Any] = {"detail": "Not found"}
@@ -37,9 +37,9 @@ def read_tools(path: str | Path, *, miss_status: int = MISS_STATUS, miss_body: A
         try:
             tool = as_tool(document, miss_status=miss_status, miss_body=miss_body)
         except ToolSchemaError as error:
-            raise DataSetError(f"{path}, {place}: {error}") from None
+            raise DataSetError(f"{place}: {error}") from None
         if tool.name in tools:
-            raise DataSetError(f"{path}, {place}: a second tool is named {tool.name!r}")
+            raise DataSetError(f"{place}: a second tool is named {tool.name!r}")
         tools[tool.name] = tool
     if not tools:
         raise DataSetError(f"{path} holds no tools")
@@ -48,23 +48,17 @@ def read_tools(path: str | Path, *, miss_status: int = MISS_STATUS, miss_body: A
 
 def _documents(path: Path) -> Iterator[tuple[str, Any]]:
     """The tool documents of a file, each with its place in words."""
+    if _begins_array(path):
+        return ((f"{path}, tool {number}", document) for number, document in enumerate(read_json(path)))
+    return read_json_lines(path)
+
+
+def _begins_array(path: Path) -> bool:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(4096).lstrip()[:1] == b"["
     except OSError as error:
-        raise DataSetError(f"{path} cannot be read: {error.strerror}") from None
-    if data.lstrip()[:1] == b"[":
-        yield from ((f"tool {number}", document) for number, document in enumerate(_parsed(path, "", data)))
-        return
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.strip():
-            yield f"line {number}", _parsed(path, f", line {number}", line)
-
-
-def _parsed(path: Path, place: str, data: bytes) -> Any:
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise DataSetError(f"{path}{place}: not JSON: {error}") from None
+        raise unreadable(path, error) from None
 
 
 def as_tool(document: Any, *, miss_status: int = MISS_STATUS, miss_body: Any = MISS_BODY) -> Tool:
@@ -85,8 +79,9 @@ def as_tool(document: Any, *, miss_status: int = MISS_STATUS, miss_body: Any = M
     name = document["name"]
     parameters = document.get("parameters") or {"type": "object", "properties": {}}
     try:
+        canonical_json(parameters)  # refuses what is nested too deeply to be stored
         schema = json_schema(parameters)
-    except ToolSchemaError as error:
+    except (ValueError, ToolSchemaError) as error:
         raise ToolSchemaError(f"tool {name!r}: {error}") from None
     tool = Tool(name, str(document.get("description") or ""), schema, miss_status, miss_body)
     _check(tool)
@@ -113,13 +108,22 @@ def json_schema(schema: Any) -> Any:
     """
     if isinstance(schema, bool):
         return schema
-    if not isinstance(schema, Mapping):
-        raise ToolSchemaError(f"a schema must be an object, not {schema!r:.100}")
+    _check_shape(schema)
     translated = {key: _translated(key, value) for key, value in schema.items() if key not in ("optional", "type")}
     if "required" in schema and isinstance(schema.get("properties"), Mapping):
         translated["required"] = list(_required(schema))
     kinds = _kinds(schema.get("type"))
     return {"type": kinds, **translated} if kinds else translated
+
+
+def _check_shape(schema: Any) -> None:
+    if not isinstance(schema, Mapping):
+        raise ToolSchemaError(f"a schema must be an object, not {schema!r:.100}")
+    if not isinstance(schema.get("properties", {}), Mapping):
+        raise ToolSchemaError(f"`properties` must be an object, not {schema['properties']!r:.100}")
+    required = schema.get("required", [])
+    if not (isinstance(required, list) and all(isinstance(name, str) for name in required)):
+        raise ToolSchemaError(f"`required` must be a list of names, not {required!r:.100}")
 
 
 def _translated(key: str, value: Any) -> Any:
@@ -137,9 +141,9 @@ def _kinds(kind: Any) -> Any:
         return kinds if all(kinds) else None
     if kind is None or kind == "any":
         return None
-    translated = _TYPES.get(kind, kind) if isinstance(kind, str) else kind
+    translated = _TYPES.get(kind, kind) if isinstance(kind, str) else None
     if translated not in _JSON_TYPES:
-        raise ToolSchemaError(f"there is no type {kind!r}")
+        raise ToolSchemaError(f"there is no type {kind!r:.100}")
     return translated
 
 

@@ -8,7 +8,7 @@ from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import token, tokens
 from toolorch_env.core.data_flow import Explanation, Step, StepFlow, find_flow
 from toolorch_env.core.errors import DataSetError
-from toolorch_env.core.progress import stands_alone
+from toolorch_env.core.progress import says
 from toolorch_env.core.states import state_order
 from toolorch_env.core.tasks import Mention, ReferenceCall, Task
 from toolorch_env.recording.importing.answers import MadeCall, made_calls
@@ -91,7 +91,7 @@ class _Query:
 
     def says(self, value: Any) -> bool:
         text = token(value)
-        return text is not None and (text in self._mentioned or (bool(text) and stands_alone(text, self._query)))
+        return text is not None and says(self._query, self._mentioned, text)
 
 
 def _steps(traced: Sequence[TracedCall], made: Sequence[MadeCall], store: RecordStore) -> list[Step]:

@@ -4,20 +4,19 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import orjson
 from pydantic import BaseModel, Field, ValidationError
 
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import DataSetError, WorkflowError
-from toolorch_env.recording.importing.caches import shape_complaint
+from toolorch_env.core.origins import jmespath_of
+from toolorch_env.recording.importing.json_files import read_json, shape_complaint
 from toolorch_env.store.plain_phrasing import plain_phrasing
 from toolorch_env.store.workflows import WorkflowStep, parse_workflows
 
 DOMAIN = "booking"
 
 _FIELD = re.compile(r"(?:[^.\[\]]+(?:\[[0-9]+\])*|(?:\[[0-9]+\])+)(?:\.[^.\[\]]+(?:\[[0-9]+\])*)*")
-_FIELD_PART = re.compile(r"\.?(?P<name>[^.\[\]]+)|(?P<index>\[[0-9]+\])")
-_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_FIELD_PART = re.compile(r"\.?(?P<name>[^.\[\]]+)|\[(?P<index>[0-9]+)\]")
 _NEW_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -137,22 +136,18 @@ def select_field(field: str) -> str:
     """
     if not _FIELD.fullmatch(field):
         raise DataSetError(f"the field {field!r} is no path of names and [indices]")
-    parts = []
+    path: list[str | int] = []
     for part in _FIELD_PART.finditer(field):
         name = part["name"]
         if name and name.isdigit():
             raise DataSetError(f"the field {field!r} does not say whether {name} is a name or an index")
-        parts.append(part["index"] or "." + (name if _PLAIN_NAME.fullmatch(name) else orjson.dumps(name).decode()))
-    return "(data || @)" + "".join(parts)
+        path.append(name or int(part["index"]))
+    selected = jmespath_of(tuple(path))
+    return f"(data || @){'' if selected.startswith('[') else '.'}{selected}"
 
 
 def _documents(path: Path) -> list[Any]:
-    try:
-        document = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise DataSetError(f"{path} cannot be read: {error.strerror}") from None
-    except orjson.JSONDecodeError as error:
-        raise DataSetError(f"{path}: not JSON: {error}") from None
+    document = read_json(path)
     templates = document.get("workflows") if isinstance(document, dict) else None
     if not isinstance(templates, list):
         raise DataSetError(f"{path} holds no workflow templates: expected an object with a list `workflows`")

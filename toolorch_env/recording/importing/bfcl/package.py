@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from toolorch_env.core.errors import ConfigurationError, DataSetError
+from toolorch_env.recording.importing.json_files import read_json_lines
 
 PACKAGE = "bfcl_eval"
 INSTALL = "pip install 'toolorch-env[bfcl]' && pip install --no-deps bfcl-eval==2026.3.23"
@@ -90,20 +89,19 @@ def open_package() -> Package:
         data=data,
         classes={name: getattr(module, name) for name, module in modules.items()},
         stateless=frozenset(settings.STATELESS_CLASSES),
-        documents={name: tuple(read_lines(data / "multi_turn_func_doc" / files[name])) for name in CLASSES},
+        documents={name: tuple(read_objects(data / "multi_turn_func_doc" / files[name])) for name in CLASSES},
     )
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_objects(path: Path) -> list[dict[str, Any]]:
     """The objects of a file with one JSON object a line.
 
     Raises:
         DataSetError: the file cannot be read, or a line of it is no JSON object.
     """
-    try:
-        found = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise DataSetError(f"{path} cannot be read: {error}") from None
-    if not all(isinstance(item, dict) for item in found):
-        raise DataSetError(f"{path}: a line is no JSON object")
+    found = []
+    for place, value in read_json_lines(path):
+        if not isinstance(value, dict):
+            raise DataSetError(f"{place}: no JSON object")
+        found.append(value)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 from toolorch_env.core.calls import Call
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import DataSetError
-from toolorch_env.recording.importing.bfcl.package import Package, read_lines
+from toolorch_env.recording.importing.bfcl.package import Package, read_objects
 
 CATEGORIES = ("multi_turn_base", "multi_turn_miss_func", "multi_turn_miss_param", "multi_turn_long_context")
 """BFCL's multi-turn categories of problems, 200 each."""
@@ -65,8 +65,8 @@ def read_problems(package: Package, category: str) -> Iterator[Problem | DataSet
     """
     parameters = package.parameters()
     file = f"BFCL_v4_{category}.json"
-    solutions = {entry["id"]: entry["ground_truth"] for entry in read_lines(package.data / "possible_answer" / file)}
-    for entry in read_lines(package.data / file):
+    solutions = {entry["id"]: entry["ground_truth"] for entry in read_objects(package.data / "possible_answer" / file)}
+    for entry in read_objects(package.data / file):
         try:
             yield _problem(entry, category, solutions[entry["id"]], parameters)
         except DataSetError as error:
