@@ -271,7 +271,7 @@ def test_tasks_that_do_not_fit_are_refused_before_anything_is_recorded(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("value", NOT_JSON, ids=repr)
+@pytest.mark.parametrize("value", NOT_JSON, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize(
     "place",
     [
