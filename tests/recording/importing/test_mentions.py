@@ -50,6 +50,7 @@ def written_dates(draw: st.DrawFn) -> tuple[date, str]:
     number = draw(st.sampled_from([str(day.day), ordinal(day.day), f"{day.day:02}"]))
     forms = [
         day.isoformat(),
+        day.isoformat().replace("-", "/"),
         f"{month} {number}, {day.year}",
         f"{month} {number} {day.year}",
         f"{number} {month} {day.year}",
@@ -92,6 +93,14 @@ def test_a_date_without_year_is_near_the_one_before(day: date, days: int, whole:
     month = MONTHS[other.month - 1]
     query = f"Arrive on {day.isoformat()}, leave on {month if whole else month[:3].upper()} {ordinal(other.day)}."
     assert [found.value for found in find_dates(query)] == [day.isoformat(), other.isoformat()]
+
+
+@given(dates, st.integers(-270, 90))
+def test_a_date_before_the_first_year_is_near_the_one_that_says_it(day: date, days: int) -> None:
+    other = day + timedelta(days)
+    assume((other.month, other.day) != (2, 29))
+    query = f"Arrive on {MONTHS[other.month - 1]} {ordinal(other.day)}, leave on {day.isoformat()}."
+    assert [found.value for found in find_dates(query)] == [other.isoformat(), day.isoformat()]
 
 
 @given(st.integers(0, 23), st.integers(0, 59), st.sampled_from(["{h}:{m} {p}", "{h}:{m}{p}", "{H}:{m}", "{H2}:{m}"]))
@@ -150,6 +159,8 @@ def test_what_is_no_date_or_time(text: str) -> None:
         ("From November 5th to 10th, 2024; a taxi on the 5th", ["2024-11-05", "2024-11-10", "2024-11-05"]),
         ("Halloween of 2024 (October 31st)", ["2024-10-31"]),
         ("December 28, 2024 to January 3", ["2024-12-28", "2025-01-03"]),
+        ("Dec 24 to 26, then Dec 31st to January 2nd, 2025", ["2024-12-24", "2024-12-26", "2024-12-31", "2025-01-02"]),
+        ("In 2024: from Dec 24 to Jan 2", ["2024-12-24", "2025-01-02"]),
         ("25/12/2024 and 12/07/2024", ["2024-12-25", "2024-12-07"]),
         ("some day in November 2024", ["2024-11"]),
     ],
@@ -185,6 +196,8 @@ def test_forms_of_values() -> None:
         ("I’d fly from New York to Rio de Janeiro. Then rest.", ["New York", "Rio de Janeiro"]),  # noqa: RUF001
         ("See Paris, London and Rome", ["Paris", "London", "Rome"]),
         ("See Paris, London, or the Hague", ["Paris", "London", "Hague"]),
+        ("via JFK, LHR, FRA to Chicago, US", ["JFK", "LHR", "FRA", "Chicago, US"]),
+        ("at \u221233.8688 or -5, 5\u22127 days", ["-33.8688", "-5", "5", "7"]),
         ("A trip to Ubud, Bali, Indonesia. Next, a rest", ["Ubud, Bali, Indonesia"]),
         ("near O. R. Tambo International, not St. Louis", ["O. R. Tambo International", "St. Louis"]),
         ("Washington, D.C. has the University of Columbia", ["Washington, D.C.", "University of Columbia"]),

@@ -51,7 +51,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 
 _PATTERNS = (
-    _pattern(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})(?![\w-])"),
+    _pattern(r"(?P<year>[0-9]{4})(?P<mark>[-/])(?P<month>[0-9]{2})(?P=mark)(?P<day>[0-9]{2})(?![\w/-])"),
     _pattern(r"(?P<month>[0-9]{1,2})/(?P<day>[0-9]{1,2})/(?P<year>[0-9]{4})(?![\w/])"),
     _pattern(rf"{_MONTH}\s+{_DAYS}(?:(?:\s*,)?\s*{_YEAR})?"),
     _pattern(rf"(?P<the>the\s+)?{_DAYS}\s+(?:of\s+)?{_MONTH}(?:(?:\s*,)?\s*{_YEAR})?"),
@@ -144,7 +144,7 @@ def find_dates(text: str) -> list[Said]:
     A date such as ``12/07/2024`` is read month first, unless there is no such month.
     """
     partials = _partials(text)
-    reader = _Reader(text, next((partial.year for partial in partials if partial.year), None))
+    reader = _Reader(text, next((partial for partial in partials if partial.year), None))
     found = [reader.read(partial) for partial in partials]
     return [said for said in found if said is not None]
 
@@ -195,17 +195,25 @@ def _day(text: str | None) -> int | None:
 
 
 class _Reader:
-    """Completes the dates of a text, one after the other, each from those before it."""
+    """Completes the dates of a text, one after the other, each from those before it.
 
-    def __init__(self, text: str, year: int | None) -> None:
+    Args:
+        text: the text.
+        first: the first part of it that says a year, for the dates before it.
+    """
+
+    def __init__(self, text: str, first: _Partial | None) -> None:
         self._text = text
-        self._year = year
+        self._year = first.year if first else None
+        self._coming = _date(first.year, first.month, first.day) if first else None
         self._before: date | None = None
         self._today: date | None = None
         self._found: list[date] = []
 
     def read(self, partial: _Partial) -> Said | None:
         """What a date says, ``None`` if it remains open; a year alone is only kept for the dates that follow."""
+        if partial.year:
+            self._coming = None
         if partial.day is None and partial.after is None:
             self._year, self._before = partial.year, None
             return self._whole_month(partial)
@@ -229,15 +237,18 @@ class _Reader:
         return None if reference is None or partial.after is None else reference + timedelta(days=partial.after)
 
     def _completed(self, partial: _Partial) -> date | None:
-        before = self._before
         if partial.month is None:
-            return None if before is None else self._with_day(before, partial.day)
+            return None if self._before is None else self._with_day(self._before, partial.day)
         year = partial.year or self._year
         found = _date(year, partial.month, partial.day)
-        if partial.year or found is None or before is None:
+        if partial.year or found is None:
             return found
         others = (_date(found.year + shift, partial.month, partial.day) for shift in (0, -1, 1))
-        return min((other for other in others if other), key=lambda other: _distance(before, other))
+        return min((other for other in others if other), key=self._gap)
+
+    def _gap(self, made: date) -> timedelta:
+        """How far a date is from the one before it, for the first ones from the one that says its year."""
+        return _distance(made, self._coming or made) if self._before is None else _distance(self._before, made)
 
     def _with_day(self, before: date, day: int | None) -> date | None:
         """The latest date of the text so far that falls on a day of the month, else the first from ``before`` on."""

@@ -23,7 +23,7 @@ _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _CODE = re.compile(r"(?<![\w@.:/+=-])[^\W_]\w*(?:[.:/+=-]+\w+)*=*")
 _DIGITS_WITH_WORD = re.compile(r"[0-9.]+-?(?:[a-z]{1,2}|[a-z-]{3,})")
 _NUMBER = re.compile(
-    r"(?<![\w.,:/])-?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?=(?:km|mi|m|kg|h)?(?!\w))(?![:/]|,[0-9]{3}|\.[0-9])"
+    r"(?<![\w.,:/])[-\u2212]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?=(?:km|mi|m|kg|h)?(?!\w))(?![:/]|,[0-9]{3}|\.[0-9])"
 )
 _LIST_MARK = re.compile(r"^[^\S\n]*[0-9]+[.)]\s|\([0-9]+\)\s", re.MULTILINE)
 _UNITS = (
@@ -103,7 +103,7 @@ def find_numbers(text: str) -> Iterator[Mention]:
     marks = [match.span() for match in _LIST_MARK.finditer(text)]
     for match in _NUMBER.finditer(text):
         if not any(start <= match.start() < end for start, end in marks):
-            said = match[0].replace(",", "")
+            said = match[0].replace(",", "").replace("\u2212", "-")
             yield Mention(said, "number" if read_number(said) is not None else "code", *match.span())
 
 
@@ -121,11 +121,12 @@ def find_names(text: str) -> Iterator[Mention]:
     """Runs of capitalised words, with small words such as ``of`` between them.
 
     Names with commas between them are one (``Banff National Park, Alberta``), unless they are enumerated: when ``and``
-    or ``or`` leads to one more name, or when there are more than four.
+    or ``or`` leads to one more name, when there are more than four, or when the first is a code (``JFK, LGA``).
     """
     for chain in _grouped(_runs(text), lambda one, other: text[one.end : other.start] == ", "):
         one_more = _ONE_MORE.match(text, chain[-1].end)
-        if len(chain) == 1 or len(chain) > MAX_COMMA_PARTS or (one_more and one_more["letter"].isupper()):
+        enumerated = chain[0].kind == "code" or (one_more and one_more["letter"].isupper())
+        if len(chain) == 1 or len(chain) > MAX_COMMA_PARTS or enumerated:
             yield from chain
         else:
             start, end = chain[0].start, chain[-1].end
