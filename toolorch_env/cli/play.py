@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from toolorch_env.cli.display import check_writable, console, progress_bar, write_json
+from toolorch_env.cli.display import check_writable, console, error_console, progress_bar, write_json
 from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ConfigurationError
@@ -23,6 +23,7 @@ from toolorch_env.envs.shortening import shorten_json
 from toolorch_env.evaluation.metrics import Metrics
 from toolorch_env.evaluation.runner import evaluate as evaluate_policy
 from toolorch_env.generation.constraints import SPLITS
+from toolorch_env.generation.fixed_tasks import FixedTasks
 from toolorch_env.policies.base import Policy
 from toolorch_env.policies.oracle import OraclePolicy, next_reference_call
 from toolorch_env.policies.random import RandomPolicy
@@ -31,6 +32,7 @@ from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.snapshot import Snapshot
 
 _SHOWN_RESPONSE = 600
+_DRAWN_TASKS = 200
 POLICIES: dict[str, Callable[[], Policy]] = {"oracle": OraclePolicy, "random": RandomPolicy}
 
 SnapshotOption = Annotated[str, typer.Option(help="Name of a bundled snapshot, or path of one.")]
@@ -60,7 +62,9 @@ def demo(
 def evaluate(
     policy: Annotated[str, typer.Option(help=f"Which policy: {', '.join(POLICIES)}.")],
     snapshot: SnapshotOption = "travel",
-    tasks: Annotated[int, typer.Option(help="Number of tasks.", min=1)] = 200,
+    tasks: Annotated[
+        int | None, typer.Option(help="Number of tasks to draw: by default 200, or all stored tasks, each once.", min=1)
+    ] = None,
     seed: SeedOption = 0,
     split: SplitOption = None,
     reward: RewardOption = "graduated",
@@ -100,7 +104,7 @@ def make_env(env_id: str, snapshot: str | Snapshot, reward: str, constraints: di
     return gym.make(env_id, snapshot=snapshot, reward=reward, constraints=constraints)
 
 
-def run_policy(name: str, snapshot: str, split: str | None, reward: str, tasks: int, seed: int) -> Metrics:
+def run_policy(name: str, snapshot: str, split: str | None, reward: str, tasks: int | None, seed: int) -> Metrics:
     """Evaluates a policy with a progress bar."""
     if name not in POLICIES:
         raise ConfigurationError(f"there is no policy {name!r}; choose one of {', '.join(POLICIES)}")
@@ -109,8 +113,19 @@ def run_policy(name: str, snapshot: str, split: str | None, reward: str, tasks: 
     if split is None and not opened.tasks:
         split = "test"
     env = make_env(policy.env_id, opened, reward, {"split": split} if split else {})
-    with progress_bar(name, tasks) as advance:
-        return evaluate_policy(env, policy, tasks=tasks, seed=seed, progress=lambda _: advance())
+    played = tasks or _stored_tasks(env.unwrapped) or _DRAWN_TASKS
+    with progress_bar(name, played if isinstance(played, int) else len(played)) as advance:
+        return evaluate_policy(env, policy, tasks=played, seed=seed, progress=lambda _: advance())
+
+
+def _stored_tasks(env: EpisodeEnv[Any, Any]) -> list[str]:
+    """The ids of all stored tasks that satisfy the constraints and can be played; none where tasks are generated."""
+    if not isinstance(env.generator, FixedTasks):
+        return []
+    left_out = len(env.snapshot.tasks) - len(env.generator)
+    if left_out:
+        error_console.print(f"{left_out} of {len(env.snapshot.tasks)} tasks can be played in words only")
+    return [task.id for task in env.generator.eligible(env.constraints)]
 
 
 def metrics_table() -> Table:

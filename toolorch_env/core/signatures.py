@@ -56,7 +56,8 @@ class Parameter:
         try:
             return jsonschema_rs.validator_for(self._document, validate_formats=True)
         except ValueError as error:
-            raise ToolSchemaError(f"parameter {self.name!r} has an invalid JSON Schema: {error}") from None
+            told = getattr(error, "message", error)
+            raise ToolSchemaError(f"parameter {self.name!r} has an invalid JSON Schema: {told}") from None
 
     def is_default(self, value: Any) -> bool:
         """Whether a value, already read, is the default: leaving the parameter out would be the same."""
