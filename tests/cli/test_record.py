@@ -178,13 +178,13 @@ def test_a_document_in_a_file_and_the_api_elsewhere(toolorch: Command, shop: Sho
 def test_interrupted_it_tells_what_is_kept_and_goes_on_later(shop: Shop, shop_url: str, folder: Path) -> None:
     arguments = ["record", "openapi", f"{shop_url}/openapi.json", "--out", "shop.sqlite", "--plan", write_plan(folder)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "toolorch_env.cli", *arguments, "--rate", "40"],
+        [sys.executable, "-m", "toolorch_env.cli", *arguments, "--rate", "15"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)),
     )  # fmt: skip
     while len(shop.log) < 20:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "responses kept in " in err
     assert "Run the same command again to go on" in err
