@@ -180,6 +180,7 @@ def test_interrupted_it_tells_what_is_kept_and_goes_on_later(shop: Shop, shop_ur
     process = subprocess.Popen(
         [sys.executable, "-m", "toolorch_env.cli", *arguments, "--rate", "15"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )  # fmt: skip
     while len(shop.log) < 20:
         time.sleep(0.01)
