@@ -5,6 +5,7 @@ from itertools import product
 from random import Random
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.tools import Tool
+from toolorch_env.generation.estimates import Estimate
 from toolorch_env.generation.joins import TraceJoin
 from toolorch_env.store import records
 from toolorch_env.store.compiled import Compiled, compile_records
@@ -90,14 +92,22 @@ def random_world(seed: int) -> tuple[ToolSet, list[Record], Workflow]:
 worlds = st.integers(0, 2**32).map(random_world)
 
 
-def compiled_of(tools: ToolSet, recording: list[Record], workflow: Workflow) -> Compiled:
-    listed = [
+def recorded(recording: list[Record]) -> list[records.Record]:
+    """Calls as a snapshot holds them; their rows are seven times their places in the recording."""
+    return [
         records.Record(
-            b"", tool, canonical_json(arguments), b"", Response(200, orjson.dumps(body), Source.RECORDED, row=7 * row)
+            b"%d" % row,
+            tool,
+            canonical_json(arguments),
+            b"",
+            Response(200, orjson.dumps(body), Source.RECORDED, row=7 * row),
         )
         for row, (tool, arguments, body) in enumerate(recording)
     ]
-    return compile_records(listed, tools, workflow.links())
+
+
+def compiled_of(tools: ToolSet, recording: list[Record], workflow: Workflow) -> Compiled:
+    return compile_records(recorded(recording), tools, workflow.links())
 
 
 def form(value: Any) -> bytes:
@@ -142,8 +152,10 @@ def enumerated(join: TraceJoin, compiled: Compiled) -> list[tuple[int, ...]]:
     """The same of what the join enumerates."""
     found = []
     for number in range(join.count):
-        rows = zip(join.workflow.order, join.trace(number), strict=True)
-        found.append(tuple(int(compiled.tables[step.tool].rows[row]) // 7 for step, row in rows))
+        rows = join.trace(number)
+        if join.fit(np.array([rows]))[0]:
+            pairs = zip(join.workflow.order, rows, strict=True)
+            found.append(tuple(int(compiled.tables[step.tool].rows[row]) // 7 for step, row in pairs))
     return found
 
 
@@ -155,8 +167,36 @@ def test_a_join_enumerates_exactly_the_valid_traces(world: tuple[ToolSet, list[R
     join = TraceJoin(workflow, compiled, tools)
     expected = brute_force(tools, workflow, records)
     found = enumerated(join, compiled)
-    assert join.count == len(found) == len(expected)
+    assert join.count == join.trace_count.value == len(found) == len(expected)
     assert set(found) == expected
+
+
+@settings(max_examples=1000)
+@given(worlds, st.integers(0, 30))
+def test_a_cyclic_join_that_is_too_large_for_a_tree_has_the_same_traces(
+    world: tuple[ToolSet, list[Record], Workflow], max_merged_rows: int
+) -> None:
+    tools, records, workflow = world
+    compiled = compiled_of(tools, records, workflow)
+    join = TraceJoin(workflow, compiled, tools, max_merged_rows)
+    if join.count < 5000:
+        expected = brute_force(tools, workflow, records)
+        assert Counter(enumerated(join, compiled)) == Counter(expected)
+        assert join.trace_count == Estimate.exactly(len(expected))
+        assert (join.broken_step() is None) == (len(expected) > 0)
+
+
+@given(worlds, st.sampled_from([0, 10**6]), st.randoms())
+def test_many_traces_at_once_are_the_same_as_one_by_one(
+    world: tuple[ToolSet, list[Record], Workflow], max_merged_rows: int, random: Random
+) -> None:
+    tools, records, workflow = world
+    join = TraceJoin(workflow, compiled_of(tools, records, workflow), tools, max_merged_rows)
+    numbers = [random.randrange(join.count) for _ in range(50 if join.count else 0)]
+    rows = join.traces(np.array(numbers, np.int64))
+    assert rows.dtype == np.int64
+    assert rows.shape == (len(numbers), len(workflow.order))
+    assert rows.tolist() == [join.trace(number) for number in numbers]
 
 
 @given(worlds)
@@ -211,14 +251,51 @@ def test_cycles_are_counted_exactly(name: str) -> None:
     assert Counter(enumerated(join, compiled)) == Counter(expected)
 
 
+@given(st.sampled_from(sorted(CYCLES)), st.lists(st.sampled_from(range(12)), unique=True), st.integers(0, 20))
+def test_cycles_with_equalities_given_up_have_the_same_traces(
+    name: str, places: list[int], max_merged_rows: int
+) -> None:
+    records = [LETTERS[place] for place in places]
+    compiled = compiled_of(PAIR, records, CYCLES[name])
+    join = TraceJoin(CYCLES[name], compiled, PAIR, max_merged_rows)
+    expected = brute_force(PAIR, CYCLES[name], records)
+    assert Counter(enumerated(join, compiled)) == Counter(expected)
+    assert join.trace_count == Estimate.exactly(len(expected))
+    assert join.count == len(expected) or not join.is_exact
+    if expected:
+        assert join.acceptance == len(expected) / join.count
+        assert join.fit(join.sample(np.random.default_rng(0), 100)).all()
+
+
 def test_counts_beyond_64_bits_are_exact() -> None:
     steps = [{"p": query(f"a{i}"), "q": query(f"b{i}")} for i in range(30)]
     join = TraceJoin(workflow_of(*steps), compiled_of(PAIR, LETTERS, workflow_of(*steps)), PAIR)
     assert join.count == len(LETTERS) ** 30 > 2**64
     assert len(join.trace(join.count - 1)) == 30
+    assert_same_at_once(join)
     draws = Draws(1)
     firsts = Counter(join.trace(draws.below(join.count))[0] for _ in range(600))
     assert set(firsts) == set(range(len(LETTERS)))
+
+
+def assert_same_at_once(join: TraceJoin) -> None:
+    """Numbers of any size give the same traces at once and one by one."""
+    draws = Draws(3)
+    numbers = [0, join.count - 1, *(draws.below(join.count) for _ in range(200)), *range(2**63 - 3, 2**63 + 3)]
+    assert join.traces(np.array(numbers, object)).tolist() == [join.trace(number) for number in numbers]
+    rows = join.sample(np.random.default_rng(0), 500)
+    assert len(np.unique(rows, axis=0)) == 500
+
+
+@pytest.mark.parametrize("length", [18, 40])
+def test_chains_beyond_64_bits_are_descended_exactly(length: int) -> None:
+    """One tree whose nodes all have such counts, not a product of small ones."""
+    steps = [{"p": query("a0"), "q": query("b0")}]
+    steps += [{"p": query(f"b{i}"), "q": query(f"b{i + 1}")} for i in range(length)]
+    records: list[Record] = [("t", {"p": p, "q": q}, {}) for p in "abcdefghijklmn" for q in "abcdefghijklmn"]
+    join = TraceJoin(workflow_of(*steps), compiled_of(PAIR, records, workflow_of(*steps)), PAIR)
+    assert join.count == 14 ** (length + 2) > 2**63
+    assert_same_at_once(join)
 
 
 def test_uniform_numbers_give_uniform_traces() -> None:

@@ -18,8 +18,8 @@ from toolorch_env.recording.plans.crawling import Frontier
 from toolorch_env.recording.plans.plan import Plan, parse_plan
 from toolorch_env.recording.proposals.enumeration import schema_values
 from toolorch_env.recording.proposals.evidence import RESPONSES, gather
-from toolorch_env.recording.proposals.naming import name_match, subject, words
 from toolorch_env.recording.proposals.proposal import propose, unreached
+from toolorch_env.store.naming import name_match, subject, words
 from toolorch_env.store.records import Record, make_record
 
 LOOP = record_by_proposals(TOOLS, answer)

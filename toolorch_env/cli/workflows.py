@@ -18,6 +18,7 @@ from toolorch_env.cli.display import (
 )
 from toolorch_env.core.errors import ConfigurationError, TaskError
 from toolorch_env.core.tasks import Task
+from toolorch_env.generation.task_files import read_tasks
 from toolorch_env.store.bundled import bundled_snapshots, open_snapshot
 from toolorch_env.store.snapshot import Snapshot
 
@@ -38,7 +39,7 @@ def workflows() -> None:
 @app.command("mine")
 def workflows_mine(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Snapshot with tasks, or file of tasks as JSON lines.")
+        str, typer.Argument(metavar="SOURCE", help="Snapshot with tasks, or file of tasks: JSON lines or Parquet.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE.yaml", help="Workflow file to write.")],
     min_frequency: Annotated[int, typer.Option(min=1, help="Leave out workflows with fewer tasks.")] = 1,
@@ -79,7 +80,7 @@ def _read(source: str, snapshot: str | None) -> tuple[Snapshot | None, tuple[Tas
         TaskError: there are no tasks.
     """
     if source not in bundled_snapshots() and _is_plain_file(Path(source)):
-        return None if snapshot is None else open_snapshot(snapshot), _read_lines(Path(source))
+        return None if snapshot is None else open_snapshot(snapshot), tuple(read_tasks(source))
     if snapshot is not None:
         raise ConfigurationError(f"{source} is a snapshot itself: --snapshot is for a file of tasks")
     opened = open_snapshot(source)
@@ -95,17 +96,6 @@ def _is_plain_file(path: Path) -> bool:
             return file.read(len(_SQLITE)) != _SQLITE
     except OSError:
         return False
-
-
-def _read_lines(path: Path) -> tuple[Task, ...]:
-    tasks = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                tasks += [Task.from_json(line)] if line.strip() else []
-            except TaskError as error:
-                raise TaskError(f"{path}, line {number}: {error}") from None
-    return tuple(tasks)
 
 
 def _count_traces(recorded: Snapshot, mined: "MinedWorkflows") -> dict[str, int]:

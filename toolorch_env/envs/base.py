@@ -13,7 +13,9 @@ from toolorch_env.core.errors import ConfigurationError, EpisodeError, TaskError
 from toolorch_env.core.scoring import Reward, Step
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.constraints import TaskConstraints, read_constraints
-from toolorch_env.generation.generator import TaskGenerator, stored_generator
+from toolorch_env.generation.generator import TaskGenerator
+from toolorch_env.generation.mixture import Reporting
+from toolorch_env.generation.registry import as_generator
 from toolorch_env.rewards import make_reward
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.replay import LiveAnswers, SnapshotReplay
@@ -35,7 +37,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         snapshot: str | Path | Snapshot = "travel",
         *,
         reward: str | Reward = "graduated",
-        generator: TaskGenerator | None = None,
+        generator: TaskGenerator | str | None = None,
         constraints: TaskConstraints | Mapping[str, Any] | None = None,
         max_calls: int = 16,
         on_miss: str = "error",
@@ -50,14 +52,13 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         self.snapshot = open_snapshot(snapshot)
         self.replay = SnapshotReplay(self.snapshot, on_miss, live)
         self.reward = _as_reward(reward)
-        if generator is not None and not isinstance(generator, TaskGenerator):
-            raise ConfigurationError(f"a generator is an object with sample() and task(), got {generator!r}")
-        self.generator: TaskGenerator = stored_generator(self.snapshot) if generator is None else generator
+        self.generator: TaskGenerator = as_generator(generator, self.snapshot)
         self.constraints = read_constraints(constraints)
         self.max_calls = max_calls
         self.render_mode = render_mode
         self._tool_names = frozenset(self.snapshot.tools)
         self._episode: Episode | None = None
+        self._is_drawn = False
 
     @property
     def episode(self) -> Episode:
@@ -74,6 +75,7 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
         """Seeds, draws a task and starts its episode."""
         gym.Env.reset(self, seed=seed)
         task = self._choose_task(options or {}, self.np_random)
+        self._is_drawn = not {"task", "task_id"} & set(options or {})
         if not self._tool_names.issuperset(task.tools):
             missing = sorted(set(task.tools) - self._tool_names)
             raise TaskError(f"task {task.id!r} offers tools that {self.snapshot.name!r} lacks: {', '.join(missing)}")
@@ -111,6 +113,8 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
     def _end_info(self) -> dict[str, Any]:
         """What is told at the end of an episode. ``is_success`` is the name that Stable-Baselines3 logs."""
         episode = self.episode
+        if self._is_drawn and isinstance(self.generator, Reporting):
+            self.generator.report(episode.task.id, episode.success)
         return {"is_success": episode.success, "is_clean_success": episode.clean_success}
 
     def render(self) -> Any:

@@ -20,10 +20,13 @@ from toolorch_env.envs.vocabulary import FINISH, LEAVE_OUT, MAX_MENTIONS, RECENT
 from toolorch_env.generation.constraints import TaskConstraints
 from toolorch_env.generation.fixed_tasks import FixedTasks
 from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
+from toolorch_env.generation.mixture import leaves
 from toolorch_env.rewards.credit import same_value
+from toolorch_env.store.compiled import Compiled
 from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.replay import LiveAnswers
 from toolorch_env.store.snapshot import Snapshot
+from toolorch_env.store.workflows import WorkflowSet
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +69,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     ## Arguments
     - `snapshot`: name of a bundled snapshot, path, or `Snapshot` (default `"travel"`)
-    - `reward`: `"graduated"`, `"binary"`, `"atomic"`, `"orchestration"`, `"execution"`, `"published"`, or an object
+    - `reward`: `"graduated"`, `"binary"`, `"atomic"`, `"orchestration"`, or an object
     - `generator`: draws the tasks; default: the tasks stored in the snapshot, as far as they can be played in numbers,
       or else its workflows
     - `constraints`: `TaskConstraints` or a mapping
@@ -87,7 +90,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         snapshot: str | Path | Snapshot = "travel",
         *,
         reward: str | Reward = "graduated",
-        generator: TaskGenerator | None = None,
+        generator: TaskGenerator | str | None = None,
         constraints: TaskConstraints | Mapping[str, Any] | None = None,
         max_calls: int = 16,
         on_miss: str = "error",
@@ -115,15 +118,23 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     def _check_links(self) -> None:
         """Values can flow only along the links that the snapshot was compiled for, and from recent responses."""
-        if not isinstance(self.generator, WorkflowGenerator) or self.snapshot.compiled is None:
-            return
-        missing = sorted(self.generator.workflows.links() - set(self.snapshot.compiled.links))
+        for generator in leaves(self.generator):
+            if isinstance(generator, WorkflowGenerator) and self.snapshot.compiled is not None:
+                self._check_links_of(generator.workflows, self.snapshot.compiled)
+
+    def _check_links_of(self, workflows: WorkflowSet, compiled: Compiled) -> None:
+        missing = sorted(workflows.links() - set(compiled.links))
         if missing:
             raise ConfigurationError(
                 f"the workflows use links that {self.snapshot.name!r} is not compiled for, the first is {missing[0]}: "
                 "write the snapshot with the links of these workflows, or play in ToolOrchText-v0"
             )
-        for workflow in self.generator.workflows.workflows:
+        for workflow in workflows.workflows:
+            for step, select in workflow.literal_selections():
+                raise ConfigurationError(
+                    f"workflow {workflow.name!r}, step {step!r} takes {select!r} from a response, which depends on a "
+                    "literal of the query and is no link: leave the workflow out, or play in ToolOrchText-v0"
+                )
             for step, source in workflow.distant_sources(RECENT_RESPONSES):
                 raise ConfigurationError(
                     f"workflow {workflow.name!r}, step {step!r} needs the response of {source!r} after more than "
@@ -135,6 +146,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         """Tasks of a data set may need values that no action can pass; they are played in words only."""
         self._words_only: dict[str, str] = {}
         if not isinstance(self.generator, FixedTasks):
+            self._check_playable()
             return
         found = {task.id: why_unplayable(task, self.vocabulary, self.max_calls) for task in self.generator.tasks}
         self._words_only = left_out = {task_id: why for task_id, why in found.items() if why}
@@ -146,6 +158,17 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         if left_out:
             _log.info("%d of %d tasks can be played in words only", len(left_out), len(found))
             self.generator = self.generator.where(lambda task: task.id not in left_out)
+
+    def _check_playable(self) -> None:
+        """In a mixture or curriculum nothing is left out: it stays the object that its owner asks for its state."""
+        for tasks in leaves(self.generator):
+            for task in tasks.tasks if isinstance(tasks, FixedTasks) else ():
+                why = why_unplayable(task, self.vocabulary, self.max_calls)
+                if why:
+                    raise TaskError(
+                        f"task {task.id!r}, one of those in a mixture or curriculum, cannot be played in numbers: "
+                        f"{why}; leave such tasks out with FixedTasks.where(), or play in ToolOrchText-v0"
+                    )
 
     def _choose_task(self, options: Mapping[str, Any], rng: np.random.Generator) -> Task:
         try:

@@ -78,7 +78,7 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
         snapshot: str | Path | Snapshot = "travel",
         *,
         reward: str | Reward = "graduated",
-        generator: TaskGenerator | None = None,
+        generator: TaskGenerator | str | None = None,
         constraints: TaskConstraints | Mapping[str, Any] | None = None,
         max_calls: int = 16,
         on_miss: str = "error",

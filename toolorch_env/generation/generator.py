@@ -1,21 +1,21 @@
 """Generators: functions of (snapshot, constraints, seed) that draw tasks."""
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import quote, unquote
 
 import numpy as np
 
 from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import ConstraintError, TaskError
 from toolorch_env.core.tasks import Task
-from toolorch_env.generation.checking import unreadable_literals
+from toolorch_env.generation.composing import TaskComposer, draw_trace, read_task_id
 from toolorch_env.generation.constraints import TaskConstraints, read_constraints
 from toolorch_env.generation.fixed_tasks import FixedTasks
-from toolorch_env.generation.phrasing import Template, compose
-from toolorch_env.generation.sources import Trace, TraceSource
+from toolorch_env.generation.literal_selections import with_literal_selections
+from toolorch_env.generation.phrasing import Template
+from toolorch_env.generation.sources import TraceSource
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.compiled import Compiled, compile_records
 from toolorch_env.store.snapshot import Snapshot
@@ -77,11 +77,12 @@ class WorkflowGenerator:
     def _compiled(self) -> Compiled:
         compiled = self.snapshot.compiled
         if compiled is None or not self.workflows.links() <= set(compiled.links):
-            return _compile_for(self.snapshot, self.workflows)
-        return compiled
+            compiled = _compile_for(self.snapshot, self.workflows)
+        return with_literal_selections(compiled, self.snapshot.records(), self.workflows)
 
     @cached_property
-    def _sources(self) -> dict[str, TraceSource]:
+    def sources(self) -> dict[str, TraceSource]:
+        """Each workflow with its traces, by name."""
         return {
             workflow.name: TraceSource(workflow, self._compiled, self.snapshot.tools)
             for workflow in self.workflows.workflows
@@ -90,23 +91,22 @@ class WorkflowGenerator:
     @cached_property
     def _pools(self) -> dict[str, list[Any]]:
         """All values of each kind that some recorded call of a workflow's tools uses, in a fixed order."""
-        places = {place for source in self._sources.values() for place in source.literal_places()}
+        places = {place for source in self.sources.values() for place in source.literal_places()}
         pools: dict[str, set[int]] = {}
         for kind, tool, parameter in sorted(places):
             pools.setdefault(kind, set()).update(self._compiled.argument_ids(tool, parameter).tolist())
         return {kind: [self._compiled.values[value_id] for value_id in sorted(pool)] for kind, pool in pools.items()}
 
     @cached_property
-    def _distractions(self) -> list[Template]:
-        templates = [Template.parse(text) for text in self.workflows.distractions]
-        return [template for template in templates if all(kind in self._pools for kind in template.slots)]
+    def _composer(self) -> TaskComposer:
+        return TaskComposer(self._pools, [Template.parse(text) for text in self.workflows.distractions])
 
     def counts(self) -> dict[str, int]:
         """Number of traces of each workflow, 0 for one that can never work on this snapshot.
 
         Traces that repeat a call or a value are counted, but never drawn.
         """
-        return {name: source.join.count for name, source in self._sources.items()}
+        return {name: source.join.count for name, source in self.sources.items()}
 
     def sample(self, rng: np.random.Generator, constraints: TaskConstraints | Mapping[str, Any] | None = None) -> Task:
         """A task drawn under constraints (see :class:`TaskGenerator`)."""
@@ -115,10 +115,9 @@ class WorkflowGenerator:
         draws = Draws(int(rng.integers(2**63)))
         for _ in range(MAX_WORKFLOW_DRAWS):
             source = draws.choose(sources)
-            for _ in range(MAX_TRACE_DRAWS if source.is_feasible else 0):
-                trace = source.trace(draws.below(source.join.count))
-                if trace is not None and trace.split == constraints.split:
-                    return self._task(source, trace, draws.word() >> 32, constraints)
+            trace = draw_trace(source, draws, constraints.split, MAX_TRACE_DRAWS)
+            if trace is not None:
+                return self._composer.task(source.workflow.name, source, trace, draws.word() >> 32, constraints)
         if not any(source.is_feasible for source in sources):
             told = "; ".join(source.why_infeasible for source in sources[:5])
             raise ConstraintError(f"none of the workflows works on {self.snapshot.name!r}: {told}")
@@ -130,16 +129,15 @@ class WorkflowGenerator:
     def task(self, task_id: str) -> Task:
         """The task of that id (see :class:`TaskGenerator`)."""
         try:
-            name, number, variant, distractor_tools, distractions, *excluded = task_id.split("/")
-            source = self._sources[name]
-            constraints = _variant_constraints(int(distractor_tools), int(distractions), tuple(map(unquote, excluded)))
+            name, number, variant, constraints = read_task_id(task_id)
+            source = self.sources[name]
             self._check_names(constraints)
-            trace = source.trace(int(number)) if 0 <= int(number) < source.join.count else None
-            if trace is None or not 0 <= int(variant, 16) < 2**32:
+            trace = source.trace(number) if 0 <= number < source.join.count else None
+            if trace is None:
                 raise ValueError
             if source.held_out != (trace.split == "test_workflows"):
                 raise ValueError
-            task = self._task(source, trace, int(variant, 16), constraints)
+            task = self._composer.task(name, source, trace, variant, constraints)
             if task.id != task_id:
                 raise ValueError
             return task
@@ -150,7 +148,7 @@ class WorkflowGenerator:
         found = self._eligible_cache.get(constraints)
         if found is None:
             self._check_names(constraints)
-            fitting = [source for source in self._sources.values() if source.satisfies(constraints)]
+            fitting = [source for source in self.sources.values() if source.satisfies(constraints)]
             asked = constraints.model_dump(exclude_defaults=True)
             if not fitting:
                 raise ConstraintError(f"no workflow of {self.snapshot.name!r} satisfies the constraints {asked}")
@@ -170,61 +168,8 @@ class WorkflowGenerator:
             if name not in self.snapshot.tools:
                 raise ConstraintError(f"constraints name a tool {name!r}, which is not in {self.snapshot.name!r}")
         for name in constraints.workflows:
-            if name not in self._sources:
+            if name not in self.sources:
                 raise ConstraintError(f"constraints name a workflow {name!r}, which is not in {self.snapshot.name!r}")
-
-    def _task(self, source: TraceSource, trace: Trace, variant: int, constraints: TaskConstraints) -> Task:
-        """The task of a trace. ``variant`` decides everything but the trace."""
-        draws = Draws(variant)
-        literals = trace.literals
-        kinds = source.workflow.literals
-        sentences = [(draws.choose(source.phrasings), literals, kinds)]
-        reference = source.reference(trace)
-        needed = [value for call in reference for value in call.arguments.values()]
-        for template in self._draw_distractions(draws, constraints):
-            values = {kind: self._other_value(draws, kind, needed) for kind in template.slots}
-            sentence = (template, values, {kind: kind for kind in template.slots})
-            sentences.insert(0 if draws.below(2) else len(sentences), sentence)
-        query, mentions = compose(sentences)
-        excluded = [quote(name, safe="") for name in constraints.exclude_tools]
-        parts = (trace.number, f"{variant:x}", constraints.distractor_tools, constraints.distractions)
-        task = Task(
-            id="/".join(map(str, (source.workflow.name, *parts, *excluded))),
-            query=query,
-            tools=self._offer(draws, source, constraints),
-            reference=reference,
-            mentions=mentions,
-            workflow=source.workflow.name,
-            split=trace.split,
-        )
-        problems = list(unreadable_literals(task))
-        if problems:
-            raise TaskError(f"task {task.id!r} is not well posed: {'; '.join(problems)}")
-        return task
-
-    def _draw_distractions(self, draws: Draws, constraints: TaskConstraints) -> list[Template]:
-        if not constraints.distractions or not self._distractions:
-            return []
-        count = min(1 + draws.below(constraints.distractions), len(self._distractions))
-        return draws.sample(self._distractions, count)
-
-    def _other_value(self, draws: Draws, kind: str, needed: Sequence[Any]) -> Any:
-        """A value of a kind that no reference call needs, if there is one."""
-        pool = self._pools[kind]
-        value = draws.choose(pool)
-        for _ in range(20):
-            if value not in needed:
-                break
-            value = draws.choose(pool)
-        return value
-
-    def _offer(self, draws: Draws, source: TraceSource, constraints: TaskConstraints) -> tuple[str, ...]:
-        others = source.other_tools
-        if constraints.exclude_tools:
-            others = [name for name in others if name not in constraints.exclude_tools]
-        left_out = draws.sample(others, max(0, len(others) - constraints.distractor_tools))
-        left_out += constraints.exclude_tools
-        return tuple([name for name in source.all_tools if name not in left_out])
 
 
 def stored_generator(snapshot: Snapshot) -> TaskGenerator:
@@ -234,11 +179,6 @@ def stored_generator(snapshot: Snapshot) -> TaskGenerator:
         WorkflowError: there are no tasks, and no workflows or ones that do not fit the snapshot.
     """
     return FixedTasks(snapshot.tasks) if snapshot.tasks else WorkflowGenerator(snapshot)
-
-
-@lru_cache(256)
-def _variant_constraints(distractor_tools: int, distractions: int, excluded: tuple[str, ...]) -> TaskConstraints:
-    return TaskConstraints(distractor_tools=distractor_tools, distractions=distractions, exclude_tools=excluded)
 
 
 def _compile_for(snapshot: Snapshot, workflows: WorkflowSet) -> Compiled:

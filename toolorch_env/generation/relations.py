@@ -1,22 +1,22 @@
 """The relations of a workflow's join: for each step its usable rows, and the columns that it shares with others."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.core.signatures import Parameter
+from toolorch_env.generation.literal_selections import LiteralTable, step_table
 from toolorch_env.store.compiled import Compiled, ToolTable
 from toolorch_env.store.interned import ABSENT
 from toolorch_env.store.workflows import QueryArgument, Workflow, WorkflowStep
 
 Attribute = tuple[str, ...]
-"""A column that steps can share: ``("query", literal)``, ``("response", step, expression, consumer)``, or
-``("state", k)``, the state of the session after the k-th of its state-changing calls."""
-
-MAX_MERGED_ROWS = 5_000_000
+"""A column that steps can share: ``("query", literal)``, ``("response", step, expression, consumer)``,
+``("literal", literal)`` where selections name it, or ``("state", k)``, the state of the session after the k-th of its
+state-changing calls."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,28 @@ class Relation:
         steps: indices of the steps in the workflow's order.
         rows: for each of them a row of its :class:`toolorch_env.store.compiled.ToolTable`, int64, shape (n, steps).
         columns: value ids of each attribute, fractions rounded, int32, shape (n,).
+        places: for attributes that another one than the first step settles, which of the steps does.
     """
 
     steps: tuple[int, ...]
     rows: np.ndarray
     columns: dict[Attribute, np.ndarray]
+    places: dict[Attribute, int] = field(default_factory=dict)
+
+    def where(self, wanted: np.ndarray) -> "Relation":
+        """The wanted ones of the rows (bool, shape (n,))."""
+        columns = {attribute: column[wanted] for attribute, column in self.columns.items()}
+        return replace(self, rows=self.rows[wanted], columns=columns)
+
+    def with_column(self, attribute: Attribute, column: np.ndarray) -> "Relation":
+        """The relation with one more column, which its first step settles."""
+        return replace(self, columns={**self.columns, attribute: column})
+
+    def renamed(self, names: Mapping[Attribute, Attribute]) -> "Relation":
+        """The relation with other names for some columns."""
+        columns = {names.get(attribute, attribute): column for attribute, column in self.columns.items()}
+        places = {names.get(attribute, attribute): place for attribute, place in self.places.items()}
+        return replace(self, columns=columns, places=places)
 
 
 def common_groups(left: Relation, right: Relation) -> tuple[np.ndarray, np.ndarray, int]:
@@ -54,28 +71,37 @@ def join_size(left: Relation, right: Relation) -> int:
 
 
 def merge(left: Relation, right: Relation) -> Relation:
-    """The join of two relations.
-
-    Raises:
-        WorkflowError: the join is too large to be written out.
-    """
+    """The join of two relations, of :func:`join_size` rows."""
     left_groups, right_groups, count = common_groups(left, right)
     order = np.argsort(right_groups, kind="stable")
     sizes = np.bincount(right_groups, minlength=count)
     starts = np.cumsum(sizes) - sizes
     repeats = sizes[left_groups]
     total = int(repeats.sum())
-    if total > MAX_MERGED_ROWS:
-        raise WorkflowError(
-            f"a cyclic join of {total:,} rows is larger than the {MAX_MERGED_ROWS:,} that are supported"
-        )
     left_rows = np.repeat(np.arange(len(left.rows)), repeats)
     within = np.arange(total) - np.repeat(np.cumsum(repeats) - repeats, repeats)
     right_rows = order[np.repeat(starts[left_groups], repeats) + within]
     columns = {name: column[right_rows] for name, column in right.columns.items()}
     columns |= {name: column[left_rows] for name, column in left.columns.items()}
     rows = np.concatenate([left.rows[left_rows], right.rows[right_rows]], axis=1)
-    return Relation(left.steps + right.steps, rows, columns)
+    places = {attribute: len(left.steps) + right.places.get(attribute, 0) for attribute in right.columns}
+    places |= {attribute: left.places.get(attribute, 0) for attribute in left.columns}
+    return Relation(left.steps + right.steps, rows, columns, places)
+
+
+class _Columns:
+    """The columns of a table as they are found, and which of its rows have a value in all of them."""
+
+    def __init__(self, rows: int) -> None:
+        self.usable = np.ones(rows, bool)
+        self.columns: dict[Attribute, np.ndarray] = {}
+
+    def add(self, attribute: Attribute, column: np.ndarray) -> None:
+        """Adds a column, or another one that has to equal it."""
+        self.usable &= column != ABSENT
+        if attribute in self.columns:
+            self.usable &= self.columns[attribute] == column
+        self.columns[attribute] = column
 
 
 class RelationBuilder:
@@ -92,29 +118,39 @@ class RelationBuilder:
         Raises:
             WorkflowError: the snapshot is not compiled for a selection on the step's response.
         """
-        table = self._compiled.tables[step.tool]
-        usable = np.ones(len(table.rows), bool)
-        columns: dict[Attribute, np.ndarray] = {}
+        table = step_table(self._compiled, self._workflow, step)
+        found = _Columns(len(table.rows))
+        self._add_arguments(step, table, found)
+        self._add_outputs(step, table, found)
+        if isinstance(table, LiteralTable):
+            for index, literal in enumerate(table.literals):
+                column = table.literal_values[:, index]
+                found.add(("query", literal), self._rounded(column))
+                found.add(("literal", literal), column)  # written into all selections in the same way
+        for number, column in self._states_of(step, table):
+            if number:
+                found.add(("state", str(number)), column)
+            else:
+                found.usable &= column == 0  # a fresh session
+        rows = np.flatnonzero(found.usable)
+        columns = {attribute: column[rows] for attribute, column in found.columns.items()}
+        return Relation((self._workflow.position[step.id],), rows[:, None], columns)
 
-        def add(attribute: Attribute, column: np.ndarray) -> None:
-            nonlocal usable
-            usable &= column != ABSENT
-            if attribute in columns:
-                usable &= columns[attribute] == column
-            columns[attribute] = column
-
+    def _add_arguments(self, step: WorkflowStep, table: ToolTable, found: "_Columns") -> None:
         signature = self._tools.signature(step.tool)
         for index, name in enumerate(table.parameters):
             column = table.arguments[:, index]
-            if name not in step.arguments:
-                usable &= column == ABSENT
+            argument = step.arguments.get(name)
+            if argument is None:
+                found.usable &= column == ABSENT
                 continue
-            argument = step.arguments[name]
             column = self._rounded(self._with_default(column, signature.parameters[name]))
             if isinstance(argument, QueryArgument):
-                add(("query", argument.query), column)
+                found.add(("query", argument.query), column)
             else:
-                add(("response", argument.step, argument.select, f"{step.tool}.{name}"), column)
+                found.add(("response", argument.step, argument.select, f"{step.tool}.{name}"), column)
+
+    def _add_outputs(self, step: WorkflowStep, table: ToolTable, found: "_Columns") -> None:
         for consumer, name, select in self._uses_of(step):
             if select not in table.selects:
                 raise WorkflowError(
@@ -122,15 +158,7 @@ class RelationBuilder:
                 )
             parameter = self._tools.signature(consumer).parameters[name]
             column = self._read_through(table.outputs[:, table.selects.index(select)], parameter)
-            add(("response", step.id, select, f"{consumer}.{name}"), self._rounded(column))
-        for number, column in self._states_of(step, table):
-            if number:
-                add(("state", str(number)), column)
-            else:
-                usable &= column == 0  # a fresh session
-        rows = np.flatnonzero(usable)
-        columns = {attribute: column[rows] for attribute, column in columns.items()}
-        return Relation((self._workflow.position[step.id],), rows[:, None], columns)
+            found.add(("response", step.id, select, f"{consumer}.{name}"), self._rounded(column))
 
     def _states_of(self, step: WorkflowStep, table: ToolTable) -> Iterator[tuple[int, np.ndarray]]:
         """The states that a step sees: how many state-changing calls have led to each, and its number in each row."""

@@ -1,15 +1,22 @@
 """Selecting one value from a body, with JMESPath."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jmespath
+import orjson
 from jmespath import functions
 from jmespath.exceptions import JMESPathError
 
 from toolorch_env.core.errors import WorkflowError
 
 _BY_ORDER = frozenset({"min_by", "max_by", "sort_by"})
+
+_TEXT_OR_NAME = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`|"(?:[^"\\]|\\.)*"|\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)""", re.DOTALL
+)
+"""Texts, in which a dollar sign is nothing but that, and literals of the query by name."""
 
 
 class _FromTheEnd(functions.Functions):
@@ -58,6 +65,22 @@ class Selector:
             return self._expression.search(body, options)
         except (JMESPathError, TypeError, ValueError):  # a function or a slice applied to what is not there
             return None
+
+
+def named_literals(select: str) -> frozenset[str]:
+    """The literals of the query that an expression names, as ``flights[?carrier == $carrier]`` does ``carrier``."""
+    return frozenset(match["name"] for match in _TEXT_OR_NAME.finditer(select) if match["name"])
+
+
+def with_literals(select: str, values: Mapping[str, Any]) -> str:
+    """An expression with the values of the literals that it names written in: then it is plain JMESPath."""
+
+    def written(match: re.Match[str]) -> str:
+        if not match["name"]:
+            return match[0]
+        return "`" + orjson.dumps(values[match["name"]]).decode().replace("`", "\\`") + "`"
+
+    return _TEXT_OR_NAME.sub(written, select)
 
 
 def _called(node: Any) -> Iterator[tuple[str, int]]:

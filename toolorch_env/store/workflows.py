@@ -4,6 +4,7 @@ import string
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from operator import not_
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.store.compiled import Link
-from toolorch_env.store.selection import Selector
+from toolorch_env.store.selection import Selector, named_literals, with_literals
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.yaml_reader import read_yaml
 
@@ -32,10 +33,20 @@ class QueryArgument(_Model):
 
 
 class ResponseArgument(_Model):
-    """An argument that is taken from an earlier response: ``{from: flights, select: "flights[0].tail_number"}``."""
+    """An argument that is taken from an earlier response: ``{from: flights, select: "flights[0].tail_number"}``.
+
+    The expression may name literals of the query, as ``flights[?carrier == $carrier].tail_number | [0]`` does. Then
+    ``values`` says for each which expression lists the values that it can have with a response, as in
+    ``{carrier: "flights[].carrier"}``.
+    """
 
     step: Name = Field(alias="from")
     select: str
+    values: dict[Name, str] = Field(default={}, exclude_if=not_)
+
+    def written(self, literals: Mapping[str, Any]) -> str:
+        """The expression with the values of literals written in."""
+        return with_literals(self.select, literals) if self.values else self.select
 
 
 def _argument_kind(value: Any) -> Literal["query", "response"]:
@@ -96,17 +107,15 @@ class Workflow(_Model):
             for name, argument in step.arguments.items():
                 if isinstance(argument, ResponseArgument):
                     try:
-                        Selector(argument.select)
+                        _check_selection(argument)
                     except WorkflowError as error:
                         raise ValueError(f"step {step.id!r}, argument {name!r}: {error}") from None
 
     def _check_literals(self) -> None:
-        used = {
-            argument.query
-            for step in self.steps
-            for argument in step.arguments.values()
-            if isinstance(argument, QueryArgument)
-        }
+        used: set[str] = set()
+        for step in self.steps:
+            for argument in step.arguments.values():
+                used.update([argument.query] if isinstance(argument, QueryArgument) else argument.values)
         if used != set(self.literals):
             odd = ", ".join(sorted(used ^ set(self.literals)))
             raise ValueError(f"declared literals and those used by steps differ: {odd}")
@@ -150,12 +159,19 @@ class Workflow(_Model):
                         yield step.id, argument.step
 
     def links(self) -> Iterator[Link]:
-        """The ways in which values flow in this workflow."""
+        """The ways in which values flow in this workflow, but for those that depend on literals of the query."""
         tool_of = {step.id: step.tool for step in self.steps}
         for step in self.order:
             for name, argument in step.arguments.items():
-                if isinstance(argument, ResponseArgument):
+                if isinstance(argument, ResponseArgument) and not argument.values:
                     yield Link(name, tool_of[argument.step], argument.select)
+
+    def literal_selections(self) -> Iterator[tuple[str, str]]:
+        """Steps that take an argument from a response by a literal of the query, and the expression."""
+        for step in self.order:
+            for argument in step.arguments.values():
+                if isinstance(argument, ResponseArgument) and argument.values:
+                    yield step.id, argument.select
 
     def problems(self, tools: ToolSet) -> Iterator[str]:
         """What keeps the workflow from running on these tools, in words."""
@@ -205,6 +221,15 @@ class WorkflowSet(_Model):
         problems = [problem for workflow in self.workflows for problem in workflow.problems(tools)]
         if problems:
             raise WorkflowError("; ".join(problems[:10]))
+
+
+def _check_selection(argument: ResponseArgument) -> None:
+    named = named_literals(argument.select)
+    if named != argument.values.keys():
+        odd = ", ".join(sorted(named ^ argument.values.keys()))
+        raise WorkflowError(f"{argument.select!r} and its `values` do not name the same literals: {odd}")
+    for select in (argument.written(dict.fromkeys(named, "")), *argument.values.values()):
+        Selector(select)
 
 
 def template_slots(template: str) -> set[str]:

@@ -10,6 +10,7 @@ from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import DataSetError, WorkflowError
 from toolorch_env.core.origins import jmespath_of
 from toolorch_env.recording.importing.json_files import read_json, shape_complaint
+from toolorch_env.store.naming import snake_case
 from toolorch_env.store.plain_phrasing import plain_phrasing
 from toolorch_env.store.workflows import WorkflowStep, parse_workflows
 
@@ -17,7 +18,6 @@ DOMAIN = "booking"
 
 _FIELD = re.compile(r"(?:[^.\[\]]+(?:\[[0-9]+\])*|(?:\[[0-9]+\])+)(?:\.[^.\[\]]+(?:\[[0-9]+\])*)*")
 _FIELD_PART = re.compile(r"\.?(?P<name>[^.\[\]]+)|\[(?P<index>[0-9]+)\]")
-_NEW_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class PublishedDependency(NamedTuple):
@@ -232,9 +232,3 @@ def _unused(name: str, taken: dict[str, str]) -> str:
     while (candidate := name if number == 1 else f"{name}_{number}") in taken:
         number += 1
     return candidate
-
-
-def snake_case(name: str) -> str:
-    """A name in small words with underscores, as workflows and kinds have it: ``pickUpDate`` is ``pick_up_date``."""
-    words = re.sub(r"[^A-Za-z0-9]+", "_", _NEW_WORD.sub("_", name)).strip("_").lower()
-    return words if words[:1].isalpha() else f"_{words}"

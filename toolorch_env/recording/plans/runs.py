@@ -37,7 +37,7 @@ class Run:
             if isinstance(argument, QueryArgument):
                 arguments[name] = self.literals[argument.query]
             else:
-                arguments[name] = Selector(argument.select)(bodies[argument.step])
+                arguments[name] = Selector(argument.written(self.literals))(bodies[argument.step])
                 if arguments[name] is None:
                     return None
         return tools.canonical(Call(step.tool, arguments)).within(state)

@@ -11,8 +11,8 @@ import orjson
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import token
-from toolorch_env.recording.proposals.naming import Words, is_envelope, subject, words
 from toolorch_env.recording.redaction import REDACTED
+from toolorch_env.store.naming import Words, is_envelope, subject, words
 from toolorch_env.store.records import Record
 
 RESPONSES = 200

@@ -10,7 +10,7 @@ from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.signatures import Parameter
 from toolorch_env.recording.http.references import look_up
 from toolorch_env.recording.proposals.evidence import Evidence, Field
-from toolorch_env.recording.proposals.naming import Words, is_search, is_vague, name_match, subject, words
+from toolorch_env.store.naming import Words, is_search, is_vague, name_match, subject, words
 
 THRESHOLD = 0.65
 """The least score of a field that is used."""

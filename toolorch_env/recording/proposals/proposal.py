@@ -15,7 +15,7 @@ from toolorch_env.recording.plans.plan import Constant, CrawledValues, ForEach, 
 from toolorch_env.recording.proposals.enumeration import schema_values
 from toolorch_env.recording.proposals.evidence import gather
 from toolorch_env.recording.proposals.matching import Candidate, Matcher
-from toolorch_env.recording.proposals.naming import is_vague, words
+from toolorch_env.store.naming import is_vague, words
 from toolorch_env.store.records import Record
 
 logger = logging.getLogger(__name__)

@@ -23,6 +23,7 @@ _ENVELOPES = frozenset(
     | {"hit", "object", "element", "collection", "embedded", "match"}
 )
 _PREPOSITIONS = frozenset({"by", "for", "in", "of", "from", "with", "near", "at", "on", "to"})
+_NEW_WORD = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+|[^\W\d_]+")
 
 
@@ -126,3 +127,9 @@ def _core(name: Words) -> Words:
     while end > 1 and name[end - 1] in _VAGUE:
         end -= 1
     return name[:end]
+
+
+def snake_case(name: str) -> str:
+    """A name in small words with underscores, as workflows and kinds have it: ``pickUpDate`` is ``pick_up_date``."""
+    found = re.sub(r"[^A-Za-z0-9]+", "_", _NEW_WORD.sub("_", name)).strip("_").lower()
+    return found if found[:1].isalpha() else f"_{found}"

@@ -1,0 +1,201 @@
+"""Splits: no query, no combination of literals and no held-out workflow is in two of them, anywhere, ever."""
+
+import copy
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pytest
+from fresh_python import run_python
+from hypothesis import given
+from hypothesis import strategies as st
+from small_world import WORKFLOWS
+from worlds import WORLD_NAMES, World, snapshot_path, world
+
+from toolorch_env.core.canonical import canonical_json, read_number, rounded
+from toolorch_env.core.errors import TaskError
+from toolorch_env.core.tasks import Task
+from toolorch_env.generation.constraints import SPLITS
+from toolorch_env.generation.generator import WorkflowGenerator
+from toolorch_env.generation.phrasing import value_text
+from toolorch_env.generation.splits import is_held_out, literals_split
+from toolorch_env.rewards.credit import same_value
+from toolorch_env.store.workflows import parse_workflows
+
+TRACES = 300
+"""At most so many traces of each workflow are looked at, evenly over all."""
+
+DRAWS = 100_000
+every_world = pytest.mark.parametrize("name", WORLD_NAMES)
+fractions = st.floats(-1e6, 1e6, allow_nan=False)
+values = st.text("ab019.-etrufalsn[]", max_size=6) | st.integers(-(2**63), 2**63 - 1) | fractions | st.booleans()
+
+
+def traces(generator: WorkflowGenerator, distractions: int = 0) -> Iterator[Task]:
+    """The tasks of the traces of all workflows, each in one wording."""
+    for workflow, count in generator.counts().items():
+        for index in range(min(count, TRACES)):
+            try:
+                yield generator.task(f"{workflow}/{index * count // min(count, TRACES)}/{index:x}/7/{distractions}")
+            except TaskError:  # it repeats a call or a value, or belongs to what nobody draws
+                continue
+
+
+def combination(task: Task) -> tuple[bytes, ...]:
+    """The values that calls pass from the query, in canonical form and order, fractions rounded."""
+    return tuple(
+        sorted(
+            {
+                canonical_json(rounded(value))
+                for call in task.reference
+                for name, value in call.arguments.items()
+                if name not in {binding.parameter for binding in call.bindings}
+            }
+        )
+    )
+
+
+def digest(data: bytes) -> bytes:
+    """What is remembered of it."""
+    return blake2b(data, digest_size=16).digest()
+
+
+class Crossings:
+    """Where queries, combinations of literals, solutions and workflows were seen."""
+
+    def __init__(self) -> None:
+        self.queries: dict[bytes, str] = {}
+        self.combinations: dict[bytes, str] = {}
+        self.solutions: dict[bytes, str] = {}
+        self.workflows: defaultdict[str, set[str]] = defaultdict(set)
+        self.users: defaultdict[bytes, set[str]] = defaultdict(set)
+
+    def add(self, task: Task) -> None:
+        """Looks at a task; nothing of it may have been seen in another split."""
+        query, literals = digest(task.query.encode()), digest(b"\0".join(combination(task)))
+        solution = digest(canonical_json([[call.tool, call.arguments] for call in task.reference]))
+        assert self.queries.setdefault(query, task.split) == task.split, task.query
+        assert self.combinations.setdefault(literals, task.split) == task.split, task.query
+        assert self.solutions.setdefault(solution, task.split) == task.split, task.query
+        self.workflows[task.workflow].add(task.split)
+        self.users[literals].add(task.workflow)
+
+    def check_workflows(self) -> None:
+        """Held-out workflows are in ``test_workflows`` and nowhere else, and no other is there."""
+        for workflow, splits in self.workflows.items():
+            assert ("test_workflows" in splits) == is_held_out(workflow)
+            assert not is_held_out(workflow) or splits == {"test_workflows"}
+
+    @property
+    def shared(self) -> int:
+        """Number of combinations that were seen under several workflows."""
+        return sum(len(users) > 1 for users in self.users.values())
+
+
+@every_world
+def test_nothing_crosses_over_the_traces_of_all_workflows(name: str) -> None:
+    found = Crossings()
+    for distractions in (0, 3):
+        for task in traces(world(name).generator, distractions):
+            found.add(task)
+    found.check_workflows()
+    assert set(found.combinations.values()) == set(world(name).splits)
+    assert name == "bank" or found.shared > 5
+
+
+def test_each_trace_is_drawn_in_the_split_that_it_tells(library: Any) -> None:
+    """And what is looked at above is all of a small world."""
+    generator = WorkflowGenerator(library)
+    every = {tuple(task.id.split("/")[:2]): task.split for task in traces(generator)}
+    drawn = {}
+    for split, draws in (("train", 1500), ("test_workflows", 200)):
+        rng = np.random.default_rng(0)
+        for _ in range(draws):
+            task = generator.sample(rng, {"split": split})
+            drawn[tuple(task.id.split("/")[:2])] = task.split
+    assert drawn == {trace: split for trace, split in every.items() if split in ("train", "test_workflows")}
+
+
+@pytest.mark.long
+@pytest.mark.skipif("travel" not in WORLD_NAMES, reason="the bundled snapshot was not built")
+def test_nothing_crosses_in_many_draws() -> None:
+    """With distractions, as tasks are drawn by default."""
+    generator, found = world("travel").generator, Crossings()
+    rng = np.random.default_rng(0)
+    for number in range(DRAWS):
+        found.add(generator.sample(rng, {"split": SPLITS[number % len(SPLITS)], "distractions": 1 + number // 4 % 3}))
+    found.check_workflows()
+    assert len(found.workflows) == len(generator.workflows.workflows)
+    assert Counter(found.combinations.values()).keys() == set(SPLITS)
+    assert found.shared > 400
+
+
+def shared_literals(name: str) -> WorkflowGenerator:
+    """The library with a copy of each workflow under another name, and with words of its own."""
+    document: dict[str, Any] = copy.deepcopy(WORKFLOWS)
+    for workflow in copy.deepcopy(WORKFLOWS["workflows"]):
+        workflow["name"] = f"{workflow['name']}_{name}"
+        document["workflows"].append(workflow)
+    return WorkflowGenerator(snapshot_path("library"), parse_workflows(document))
+
+
+@pytest.mark.parametrize("name", ["twin", "again", "x2"])
+def test_a_combination_of_two_workflows_is_in_one_split_also_where_one_is_held_out(name: str) -> None:
+    generator, found = shared_literals(name), Crossings()
+    assert {is_held_out(workflow.name) for workflow in generator.workflows.workflows} == {True, False}
+    for task in traces(generator):
+        found.add(task)
+    found.check_workflows()
+    assert found.shared > 40
+
+
+@pytest.mark.parametrize("hash_seed", [1, 2])
+@every_world
+def test_splits_are_the_same_in_every_process(name: str, hash_seed: int) -> None:
+    code = f"""
+from generation.test_splits import of_some_traces
+from worlds import World, snapshot_path
+from pathlib import Path
+print(of_some_traces(World(Path({str(snapshot_path(name))!r}))))
+"""
+    assert run_python(code, hash_seed).strip() == of_some_traces(world(name))
+
+
+def of_some_traces(some: World) -> str:
+    """What split each of many traces is in."""
+    return " ".join(sorted(f"{task.id}={task.split}" for task in traces(some.generator)))
+
+
+def test_splits_stay_what_they_are() -> None:
+    """Scores on a split can be compared between versions only while this holds: say so where it is changed."""
+    combinations = [["A3"], ["JFK", "2013-07-04"], ["2013-07-04", "JFK"], [1998, "CHF", "Monday"], ["Zürich"], []]
+    assert [literals_split(literals) for literals in combinations] == [
+        "train", "test", "test", "test_workflows", "test_workflows", "test",
+    ]  # fmt: skip
+    sizes = Counter(literals_split([number]) for number in range(2000))
+    assert [sizes[split] for split in SPLITS] == [1385, 215, 187, 213]
+    assert [number for number in range(40) if is_held_out(f"workflow_{number}")] == [19, 22, 30, 35]
+
+
+@every_world
+def test_the_sizes_of_splits_are_as_documented(name: str) -> None:
+    """What is not held out draws from 70%, 10% and 10% of all combinations of literals."""
+    found = {combination(task): task.split for task in traces(world(name).generator) if not is_held_out(task.workflow)}
+    sizes, total = Counter(found.values()), len(found)
+    assert total > 40
+    for split, share in (("train", 7 / 9), ("validation", 1 / 9), ("test", 1 / 9)):
+        assert abs(sizes[split] - share * total) < 4 * (total * share * (1 - share)) ** 0.5, (sizes, total)
+
+
+@given(values, st.integers(-3, 3))
+def test_values_that_cannot_be_told_apart_are_in_one_split(value: Any, hundred_thousandths: int) -> None:
+    others = [value_text(value)]
+    if isinstance(value, float):
+        others.append(value + hundred_thousandths / 100_000)
+    if isinstance(value, str) and read_number(value) is not None:
+        others.append(read_number(value))
+    for other in others:
+        if value_text(value) == value_text(other) or same_value(value, other):
+            assert literals_split([value, "A3"]) == literals_split([other, "A3"])
