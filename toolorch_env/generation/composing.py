@@ -1,6 +1,6 @@
 """From a trace to a task: its query, the tools on offer, and its identifier."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
@@ -61,6 +61,30 @@ class TaskComposer:
         problems = list(unreadable_literals(task))
         if problems:
             raise TaskError(f"task {task.id!r} is not well posed: {'; '.join(problems)}")
+        return task
+
+    def again(
+        self, task_id: str, name: str, source: TraceSource, accept: Callable[[Trace], bool] | None = None
+    ) -> Task:
+        """The task of an identifier, made once more.
+
+        Args:
+            task_id: the identifier.
+            name, source: the workflow that it names.
+            accept: whether tasks are made of a trace; by default of all.
+
+        Raises:
+            ValueError, KeyError: no task has this identifier.
+        """
+        _, number, variant, constraints = read_task_id(task_id)
+        trace = source.trace(number) if 0 <= number < source.join.count else None
+        if trace is None or source.held_out != (trace.split == "test_workflows"):
+            raise ValueError
+        if accept is not None and not accept(trace):
+            raise ValueError
+        task = self.task(name, source, trace, variant, constraints)
+        if task.id != task_id:
+            raise ValueError
         return task
 
     def _draw_distractions(self, draws: Draws, constraints: TaskConstraints) -> list[Template]:

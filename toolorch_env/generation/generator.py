@@ -17,7 +17,7 @@ from toolorch_env.generation.literal_selections import with_literal_selections
 from toolorch_env.generation.phrasing import Template
 from toolorch_env.generation.sources import TraceSource
 from toolorch_env.store.bundled import open_snapshot
-from toolorch_env.store.compiled import Compiled, compile_records
+from toolorch_env.store.compiled import Compiled
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.workflows import WorkflowSet, snapshot_workflows
 
@@ -75,9 +75,7 @@ class WorkflowGenerator:
 
     @cached_property
     def _compiled(self) -> Compiled:
-        compiled = self.snapshot.compiled
-        if compiled is None or not self.workflows.links() <= set(compiled.links):
-            compiled = _compile_for(self.snapshot, self.workflows)
+        compiled = self.snapshot.compiled_for(self.workflows.links())
         return with_literal_selections(compiled, self.snapshot.records(), self.workflows)
 
     @cached_property
@@ -129,18 +127,9 @@ class WorkflowGenerator:
     def task(self, task_id: str) -> Task:
         """The task of that id (see :class:`TaskGenerator`)."""
         try:
-            name, number, variant, constraints = read_task_id(task_id)
-            source = self.sources[name]
+            name, _, _, constraints = read_task_id(task_id)
             self._check_names(constraints)
-            trace = source.trace(number) if 0 <= number < source.join.count else None
-            if trace is None:
-                raise ValueError
-            if source.held_out != (trace.split == "test_workflows"):
-                raise ValueError
-            task = self._composer.task(name, source, trace, variant, constraints)
-            if task.id != task_id:
-                raise ValueError
-            return task
+            return self._composer.again(task_id, name, self.sources[name])
         except (ValueError, KeyError):
             raise TaskError(f"this generator has no task {task_id!r}") from None
 
@@ -179,8 +168,3 @@ def stored_generator(snapshot: Snapshot) -> TaskGenerator:
         WorkflowError: there are no tasks, and no workflows or ones that do not fit the snapshot.
     """
     return FixedTasks(snapshot.tasks) if snapshot.tasks else WorkflowGenerator(snapshot)
-
-
-def _compile_for(snapshot: Snapshot, workflows: WorkflowSet) -> Compiled:
-    """Compiles a snapshot in memory for workflows that it was not compiled for; takes seconds."""
-    return compile_records(snapshot.records(), snapshot.tools, workflows.links())

@@ -22,7 +22,7 @@ from toolorch_env.generation.sources import Trace, TraceSource
 from toolorch_env.generation.splits import is_held_out
 from toolorch_env.generation.tool_graph import ToolGraph, infer_tool_graph
 from toolorch_env.store.bundled import open_snapshot
-from toolorch_env.store.compiled import Compiled, compile_records
+from toolorch_env.store.compiled import Compiled
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.workflows import ResponseArgument
 
@@ -119,27 +119,16 @@ class GraphGenerator:
     def task(self, task_id: str) -> Task:
         """The task of that id (see :class:`toolorch_env.generation.generator.TaskGenerator`)."""
         try:
-            name, number, variant, constraints = read_task_id(task_id)
+            name, _, _, constraints = read_task_id(task_id)
             self._check(constraints)
             source = self._source(name)
-            trace = source.trace(number) if 0 <= number < source.join.count else None
-            if trace is None or not self._is_wanted(source, trace):
-                raise ValueError
-            if source.held_out != (trace.split == "test_workflows"):
-                raise ValueError
-            task = self._composer.task(name, source, trace, variant, constraints)
-            if task.id != task_id:
-                raise ValueError
-            return task
+            return self._composer.again(task_id, name, source, lambda trace: self._is_wanted(source, trace))
         except (ValueError, KeyError, ConstraintError, WorkflowError):
             raise TaskError(f"this generator has no task {task_id!r}") from None
 
     @cached_property
     def _compiled(self) -> Compiled:
-        compiled, links = self.snapshot.compiled, self.graph.links()
-        if compiled is None or not links <= set(compiled.links):
-            return compile_records(self.snapshot.records(), self.snapshot.tools, links)
-        return compiled
+        return self.snapshot.compiled_for(self.graph.links())
 
     @cached_property
     def _recorded(self) -> RecordedParameters:

@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from toolorch_env.core.calls import CanonicalCall, ToolSet
 from toolorch_env.core.errors import SnapshotCorruptError, SnapshotFormatError, SnapshotNotFoundError
 from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.tasks import Task
-from toolorch_env.store.compiled import Compiled, Link
+from toolorch_env.store.compiled import Compiled, Link, compile_records
 from toolorch_env.store.content import Unpacker
 from toolorch_env.store.format import APPLICATION_ID, FORMAT_VERSION, RECORDING_APPLICATION_ID
 from toolorch_env.store.keys import join_key, split_key
@@ -129,6 +129,17 @@ class Snapshot:
             return None if data is None else Compiled.from_bytes(data)
         except SnapshotCorruptError as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
+
+    def compiled_for(self, links: Iterable[Link]) -> Compiled:
+        """A compiled form that holds these links: the snapshot's own, else one made in memory, which takes seconds.
+
+        Raises:
+            WorkflowError: an expression is not valid JMESPath, or a link names an unknown tool.
+        """
+        links, compiled = set(links), self.compiled
+        if compiled is None or not links <= set(compiled.links):
+            return compile_records(self.records(), self.tools, links)
+        return compiled
 
     @property
     def workflows(self) -> bytes | None:
