@@ -1,13 +1,14 @@
 """Valid chains and complete tasks a second, and the yield of sampling, against two baselines in the same run.
 
-    python benchmarks/synthesis.py [--snapshot FILE] [--data FOLDER] [--json FILE]
+    python benchmarks/synthesis.py [--snapshot FILE] [--data FOLDER] [--tasks N] [--json FILE]
 
 On the bundled snapshot, or another one with workflows, and on the published responses where ``--data`` holds them (by
 default ``../shared/booking`` beside the checkout). All take the workflows in turn, the same number of chains of each,
 in rounds that take turns; medians of the rounds and of the ratios in each round are printed.
 
 - join sampling, batched: traces as rows of the compiled tables; the goal is 200,000 chains a second
-- join sampling, complete tasks: phrased, with distractors; the goal is 10,000 tasks a second
+- complete tasks, phrased, with distractors: as they are written (the goal is 10,000 a second), composed (in all five
+  composed styles), with implicit values, and both
 - independent sampling: each literal is drawn from the values that were recorded for it, and the calls follow from that;
   a chain works if all of its calls were recorded
 - retrying as published: the template is walked step by step; each step gets a random recorded response among those
@@ -17,6 +18,9 @@ in rounds that take turns; medians of the rounds and of the ratios in each round
 Both baselines are spared values and responses that lack what the step's successors need, and look up in an index.
 
 The yield is the share of attempts that end in a valid chain: over all workflows, and over those that have any.
+
+Then, on the first snapshot, in fresh processes: seconds from opening it to the first task (the goal is 1), and tasks a
+second of ``toolorch synthesize``, which checks each of them, with one worker and with two.
 """
 
 import json
@@ -32,6 +36,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 from rich.console import Console
+from synthesis_runs import first_task, synthesize
 
 import toolorch_env
 from toolorch_env.core.calls import ToolSet
@@ -49,8 +54,15 @@ DATA = Path(__file__).parents[2] / "shared" / "booking"
 FILES = ("bfcl_training_3_per_workflow.pkl", "booking_tools.jsonl", "workflow_templates.json")
 BATCH = 100_000
 RETRIES = 50
-JOIN, TASKS, INDEPENDENT, RETRYING = "join, batched", "join, complete tasks", "independent", "retrying as published"
-GOALS = {JOIN: "goal: 200,000", TASKS: "goal: 10,000"}
+JOIN, INDEPENDENT, RETRYING = "join, batched", "independent", "retrying as published"
+WRITTEN, COMPOSED = "tasks, written", ("plain", "numbered", "terse", "chatty", "backward")
+WORDINGS: dict[str, dict[str, Any]] = {
+    WRITTEN: {},
+    "tasks, composed": {"styles": COMPOSED},
+    "tasks, implicit": {"values": "implicit"},
+    "tasks, both": {"styles": COMPOSED, "values": "implicit"},
+}
+GOALS = {JOIN: "goal: 200,000", WRITTEN: "goal: 10,000"}
 console = Console()
 Values = dict[Attribute, int]
 
@@ -151,9 +163,9 @@ def sample_joins(sources: list[TraceSource], seed: int) -> Tally:
     return Tally(attempts, valid, valid, time.perf_counter() - begin)
 
 
-def sample_tasks(generator: WorkflowGenerator, seconds: float, seed: int) -> Tally:
+def sample_tasks(generator: WorkflowGenerator, wording: dict[str, Any], seconds: float, seed: int) -> Tally:
     """Complete tasks of the first split that has any, for some time."""
-    constraints = next(filter(None, (_tried(generator, split) for split in SPLITS)))
+    constraints = TaskConstraints(split=next(split for split in SPLITS if _has_tasks(generator, split)), **wording)
     rng = np.random.default_rng(seed)
     count = 0
     begin = time.perf_counter()
@@ -164,13 +176,12 @@ def sample_tasks(generator: WorkflowGenerator, seconds: float, seed: int) -> Tal
     return Tally(count, count, count, time.perf_counter() - begin)
 
 
-def _tried(generator: WorkflowGenerator, split: Any) -> TaskConstraints | None:
-    constraints = TaskConstraints(split=split)
+def _has_tasks(generator: WorkflowGenerator, split: str) -> bool:
     try:
-        generator.sample(np.random.default_rng(0), constraints)
+        generator.sample(np.random.default_rng(0), {"split": split})
     except ConstraintError:
-        return None
-    return constraints
+        return False
+    return True
 
 
 def draw_independently(walks: list[Walk], seconds: float, seed: int) -> Tally:
@@ -211,13 +222,16 @@ def measure(snapshot: Snapshot, rounds: int, seconds: float) -> dict[str, Any]:
     ready = time.perf_counter() - begin
     walks = [Walk(source, snapshot.tools) for source in sources]
     able = [walk for walk, source in zip(walks, sources, strict=True) if source.join.count]
-    tallies: dict[str, list[Tally]] = {name: [] for name in (JOIN, TASKS, INDEPENDENT, RETRYING)}
+    tallies: dict[str, list[Tally]] = {name: [] for name in (JOIN, *WORDINGS, INDEPENDENT, RETRYING)}
     begin = time.perf_counter()
     tasks = [source.task_count for source in sources]
     counting = time.perf_counter() - begin
+    for wording in WORDINGS.values():
+        sample_tasks(generator, wording, seconds, rounds)  # so that phrasings are there
     for seed in range(rounds):
         tallies[JOIN].append(sample_joins(sources, seed))
-        tallies[TASKS].append(sample_tasks(generator, seconds, seed))
+        for name, wording in WORDINGS.items():
+            tallies[name].append(sample_tasks(generator, wording, seconds, seed))
         tallies[INDEPENDENT].append(draw_independently(able, seconds, seed))
         tallies[RETRYING].append(draw_retrying(able, seconds, seed))
     everything = {INDEPENDENT: draw_independently(walks, seconds, 0), RETRYING: draw_retrying(walks, seconds, 0)}
@@ -270,11 +284,36 @@ def report(name: str, found: dict[str, Any]) -> None:
         console.print(f"{line}   {GOALS.get(kind, '')}", soft_wrap=True)
 
 
+def measure_runs(snapshot: str, tasks: int, rounds: int) -> dict[str, Any]:
+    """What is measured in processes of their own: the first task by wording, and the command."""
+    found: dict[str, Any] = {
+        "seconds_to_first_task": {name: first_task(snapshot, asked, rounds) for name, asked in WORDINGS.items()}
+    }
+    if tasks:
+        found["synthesize"] = synthesize(snapshot, tasks, rounds)
+    return found
+
+
+def report_runs(found: dict[str, Any]) -> None:
+    """Prints what was measured in processes of their own."""
+    told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in found["seconds_to_first_task"].items())
+    console.print(f"  first task after opening: {told}   goal: 1", soft_wrap=True)
+    if "synthesize" in found:
+        figures = found["synthesize"]
+        console.print(
+            f"  toolorch synthesize, {figures['tasks']:,.0f} tasks: {figures['tasks_per_second_by_1']:,.0f}/s with one "
+            f"worker, {figures['tasks_per_second_by_2']:,.0f}/s with two, {figures['two_are_faster_by']:.2f} times as "
+            f"many; {figures['seconds_by_1']:.1f} s and {figures['seconds_by_2']:.1f} s in all",
+            soft_wrap=True,
+        )
+
+
 def main(
     snapshot: Annotated[str, typer.Option(help="Snapshot with workflows: a bundled name or a path.")] = "travel",
     data: Annotated[Path, typer.Option(help="Folder of the published data.")] = DATA,
     rounds: Annotated[int, typer.Option(help="Rounds that take turns.")] = 5,
     seconds: Annotated[float, typer.Option(help="Length of each measurement.")] = 1.0,
+    tasks: Annotated[int, typer.Option(help="Tasks that the command draws in each round; 0: none.", min=0)] = 20_000,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Measures and prints speed and yield of sampling."""
@@ -282,13 +321,15 @@ def main(
     opened = WorkflowGenerator(snapshot).snapshot
     found = {opened.name: measure(opened, rounds, seconds)}
     report(opened.name, found[opened.name])
+    runs = measure_runs(snapshot, tasks, rounds)
+    report_runs(runs)
     if all((data / name).is_file() for name in FILES):
         with tempfile.TemporaryDirectory() as folder:
             summary = import_data_set(read_booking([data / name for name in FILES]), Path(folder) / "booking.sqlite")
             found["booking"] = measure(Snapshot(summary.path), rounds, seconds)
         report("booking", found["booking"])
     if json_file is not None:
-        document = {"toolorch_env": toolorch_env.__version__, "rounds": rounds, "snapshots": found}
+        document = {"toolorch_env": toolorch_env.__version__, "rounds": rounds, "snapshots": found, "runs": runs}
         json_file.write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-import typer
 from command_line import Command, files_in, told_in_one_line
 from fresh_python import ROOT
 
-from toolorch_env.cli import app
-from toolorch_env.generation.constraints import TaskConstraints
 from toolorch_env.generation.synthesis import synthesize
 from toolorch_env.generation.synthesis_partial import partial_path
 from toolorch_env.generation.task_files import read_tasks
@@ -40,15 +37,6 @@ def test_a_file_and_what_came_of_it(toolorch: Command, library: Path, folder: Pa
     assert "compare_authors 96 0.6667" in done.words  # of 144, those with two authors and two towns
     synthesize(library, folder / "same.jsonl", n=1200, seed=4)
     assert Path("t.jsonl").read_bytes() == Path("same.jsonl").read_bytes()
-
-
-def test_every_constraint_is_an_option() -> None:
-    command = typer.main.get_command(app).commands["synthesize"]  # type: ignore[attr-defined]
-    options = {option: item for item in command.params for option in item.opts}
-    for name in TaskConstraints.model_fields:
-        option = options["--" + name.replace("_", "-")]
-        assert option.help, name
-        assert option.default is None
 
 
 def test_options_come_before_the_file_of_constraints(toolorch: Command, library: Path, folder: Path) -> None:

@@ -1,35 +1,13 @@
-"""Phrasings made of tool descriptions: every literal and every selection is said."""
+"""Words made of what tools say of themselves."""
 
 import numpy as np
 import pytest
-from small_world import TOOLS, workflow_set
-from stateful_world import BANK_TOOLS, bank_workflows
 from worlds import snapshot_path
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.tools import Tool
-from toolorch_env.generation.described_phrasing import phrase_workflow, purpose, select_words
+from toolorch_env.generation.described_phrasing import purpose, select_words
 from toolorch_env.generation.graph_generator import GraphGenerator
-from toolorch_env.store.workflows import Workflow
-
-LIBRARY_TOOLS = ToolSet(TOOLS)
-WORKFLOWS = [
-    *((workflow, LIBRARY_TOOLS) for workflow in workflow_set().workflows),
-    *((workflow, BANK_TOOLS) for workflow in bank_workflows().workflows),
-]
-
-
-@pytest.mark.parametrize(("workflow", "tools"), WORKFLOWS, ids=[workflow.name for workflow, _ in WORKFLOWS])
-def test_several_phrasings_say_every_literal_every_selection_and_every_tool(workflow: Workflow, tools: ToolSet) -> None:
-    phrasings = phrase_workflow(workflow, tools)
-    assert len(set(phrasings)) == len(phrasings) >= 3
-    Workflow(**workflow.model_dump(by_alias=True) | {"phrasings": phrasings})  # its slots are the literals
-    for phrasing in phrasings:
-        for step in workflow.steps:
-            assert purpose(tools[step.tool], tools).lower() in phrasing.lower()
-            for argument in step.arguments.values():
-                if not hasattr(argument, "query"):
-                    assert select_words(argument.select) in phrasing
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,8 @@ def test_a_workflow_without_traces_has_a_broken_step(world: tuple[ToolSet, list[
     tools, records, workflow = world
     join = TraceJoin(workflow, compiled_of(tools, records, workflow), tools)
     assert (join.broken_step() is None) == (join.count > 0)
+    assert bool(join.broken_edges()) == (join.count == 0)
+    assert all(join.broken_edges())
 
 
 TEXT = {"type": "string"}
@@ -324,6 +326,40 @@ def test_the_broken_step_is_the_first_that_no_rows_are_left_for() -> None:
     broken = join.broken_step()
     assert broken is not None
     assert broken.id == "s2"  # no call of `t` leaves out `q`
+    assert join.broken_edges() == ["no recorded success passes just 'p'"]
+
+
+def broken_at(*steps: dict[str, Any], answers: dict[tuple[str, str], dict[str, str]]) -> tuple[str, list[str]]:
+    """The broken step and edges of a workflow where `t` answers just so."""
+    records = [("t", {"p": p, "q": q}, body) for (p, q), body in answers.items()]
+    workflow = workflow_of(*steps)
+    join = TraceJoin(workflow, compiled_of(PAIR, records, workflow), PAIR)
+    step = join.broken_step()
+    assert step is not None
+    return step.id, join.broken_edges()
+
+
+def test_the_edges_that_break_are_told() -> None:
+    first, ab = {"p": query("a"), "q": query("b")}, ("a", "b")
+    taking = "no recorded call of t takes as {!r} what {!r} selects from 's0' (t) in the traces up to here"
+    found = broken_at(first, {"p": taken(0, "x"), "q": query("c")}, answers={ab: {"x": "z"}})
+    assert found == ("s1", [taking.format("p", "x")])
+    found = broken_at(first, {"p": taken(0, "x"), "q": taken(0, "y")}, answers={ab: {"x": "a", "y": "z"}})
+    assert found == ("s1", [taking.format("q", "y")])  # the other one fits
+    found = broken_at(first, {"p": taken(0, "x"), "q": taken(0, "y")}, answers={ab: {"x": "y", "y": "z"}})
+    assert found == ("s1", [taking.format("p", "x"), taking.format("q", "y")])
+    found = broken_at(first, {"p": taken(0, "x"), "q": query("c")}, answers={ab: {"y": "a"}})
+    assert found == ("s0", ["'x', which t takes as 'p', selects nothing in any of its recorded responses"])
+    two = {ab: {"x": "a"}, ("c", "d"): {"y": "d"}}
+    found = broken_at(first, {"p": taken(0, "x"), "q": taken(0, "y")}, answers=two)
+    assert found == ("s0", ["no recorded response has all that later steps take from it: 'x', 'y'"])
+    crossed = {ab: {"x": "a", "y": "d"}, ("c", "d"): {"x": "a", "y": "d"}}
+    step, (edge,) = broken_at(first, {"p": taken(0, "x"), "q": taken(0, "y")}, answers=crossed)
+    assert step == "s1"
+    assert "though each alone: 'x' from 's0' as 'p'; 'y' from 's0' as 'q'" in edge
+    third = {"p": query("b"), "q": query("c")}
+    step, (edge,) = broken_at(first, third, answers={ab: {}})
+    assert (step, edge) == ("s1", "no recorded call has a value for the literal 'b' that the steps before it have, too")
 
 
 def test_a_selection_that_was_not_compiled_is_told(library_snapshot: Snapshot) -> None:

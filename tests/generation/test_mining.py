@@ -29,12 +29,13 @@ from toolorch_env.generation.mined_phrasings import MAX_PHRASINGS
 from toolorch_env.generation.mining import MinedWorkflows, mine
 from toolorch_env.generation.sources import TraceSource
 from toolorch_env.store.compiled import compile_records
+from toolorch_env.store.grammar import template_slots
 from toolorch_env.store.plain_phrasing import plain_phrasing
 from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.selection import Selector
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.workflow_yaml import workflows_to_yaml
-from toolorch_env.store.workflows import QueryArgument, Workflow, load_workflows, parse_workflows, template_slots
+from toolorch_env.store.workflows import QueryArgument, Workflow, load_workflows, parse_workflows
 from toolorch_env.store.writer import SnapshotWriter
 from toolorch_env.store.yaml_reader import read_yaml
 

@@ -20,9 +20,15 @@ N = 5 * CHUNK_TASKS + 1
 
 
 def drawing_processes() -> list[psutil.Process]:
-    """Processes that this one has started, but for the one that watches over what they share."""
-    children = psutil.Process().children(recursive=True)
-    return [child for child in children if "resource_tracker" not in " ".join(child.cmdline())]
+    """The processes that draw tasks; not what other tests have started."""
+    return [child for child in psutil.Process().children(recursive=True) if _draws(child)]
+
+
+def _draws(process: psutil.Process) -> bool:
+    try:
+        return "spawn_main" in " ".join(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
 
 
 def once_there_are(tasks: int, act: Callable[[], None]) -> Callable[[int], None]:

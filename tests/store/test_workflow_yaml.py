@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from worlds import WORLD_NAMES, world
 
+from toolorch_env.store.grammar import template_slots
 from toolorch_env.store.plain_phrasing import plain_phrasing
 from toolorch_env.store.workflow_yaml import workflows_to_yaml
-from toolorch_env.store.workflows import WorkflowStep, parse_workflows, template_slots
+from toolorch_env.store.workflows import WorkflowStep, parse_workflows
 from toolorch_env.store.yaml_reader import read_yaml
 
 

@@ -5,20 +5,27 @@ import re
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 import yaml
+from pydantic.fields import FieldInfo
 
 from toolorch_env.core.errors import ConstraintError
 from toolorch_env.generation.constraints import TaskConstraints, read_constraints
 from toolorch_env.store.yaml_reader import read_yaml
 
+_ENTRY = re.compile(r"^    ((?:\w+, )*\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+_DEFAULTS = {"split": "train, or test to evaluate; of stored tasks all"}
+_PANEL = "Constraints"
 FILE_OPTION = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="YAML or JSON file with constraints; options for one of them come first."),
+    typer.Option(
+        metavar="FILE",
+        help="YAML or JSON file with constraints; options for one of them come first.",
+        rich_help_panel=_PANEL,
+    ),
 ]
-_ENTRY = re.compile(r"^    ((?:\w+, )*\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def with_constraint_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -30,8 +37,7 @@ def with_constraint_options(command: Callable[..., None]) -> Callable[..., None]
     def run(**given: Any) -> None:
         flags = {name: given.pop(name) for name in TaskConstraints.model_fields}
         asked = _read_file(given.pop("constraints"))
-        asked.update({name: value for name, value in flags.items() if value})
-        asked.update({name: value for name, value in flags.items() if value == 0})  # a number, not an empty list
+        asked.update({name: _read(name, value) for name, value in flags.items() if value not in (None, [])})
         command(asked=read_constraints(asked), **given)
 
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -42,16 +48,36 @@ def with_constraint_options(command: Callable[..., None]) -> Callable[..., None]
 
 
 def _options() -> list[inspect.Parameter]:
-    told = _descriptions()
+    descriptions = _descriptions()
     found = []
     for name, field in TaskConstraints.model_fields.items():
         kind: Any = int if field.annotation is int else str
         kind = list[str] if get_origin(field.annotation) is tuple else kind
-        repeated = " Repeatable." if kind == list[str] else f" (default: {field.default})"
-        option = typer.Option(help=f"{told.get(name, '')}{repeated}".strip(), show_default=False)
+        told = f"{descriptions.get(name, '')}{_usage(name, field)}".strip()
+        option = typer.Option(help=told, show_default=False, rich_help_panel=_PANEL)
         annotation = Annotated[kind | None, option]
         found.append(inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation))
     return found
+
+
+def _usage(name: str, field: FieldInfo) -> str:
+    """How an option is given, as its help ends."""
+    default = ", ".join(field.default) if get_origin(field.annotation) is tuple else field.default
+    told = "" if default == "" else f" (default: {_DEFAULTS.get(name, default)})"
+    if get_origin(field.annotation) is tuple:
+        return f" Repeatable{', or with commas' if _has_fixed_names(field) else ''}.{told}"
+    return told
+
+
+def _has_fixed_names(field: FieldInfo) -> bool:
+    return get_origin(field.annotation) is tuple and get_origin(get_args(field.annotation)[0]) is Literal
+
+
+def _read(name: str, value: Any) -> Any:
+    """What an option was given: fixed names also with commas, which the name of a tool may hold."""
+    if not _has_fixed_names(TaskConstraints.model_fields[name]):
+        return value
+    return [part.strip() for entry in value for part in entry.split(",")]
 
 
 def _descriptions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
+from toolorch_env.cli.constraint_options import with_constraint_options
 from toolorch_env.cli.display import check_writable, console, error_console, progress_bar, write_json
 from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode
@@ -22,8 +23,10 @@ from toolorch_env.envs.rendering import call_text
 from toolorch_env.envs.shortening import shorten_json
 from toolorch_env.evaluation.metrics import Metrics
 from toolorch_env.evaluation.runner import evaluate as evaluate_policy
-from toolorch_env.generation.constraints import SPLITS
+from toolorch_env.generation.constraints import TaskConstraints
 from toolorch_env.generation.fixed_tasks import FixedTasks
+from toolorch_env.generation.generator import TaskGenerator
+from toolorch_env.generation.registry import BUILT_IN, as_generator
 from toolorch_env.policies.base import Policy
 from toolorch_env.policies.oracle import OraclePolicy, next_reference_call
 from toolorch_env.policies.random import RandomPolicy
@@ -36,7 +39,13 @@ _DRAWN_TASKS = 200
 POLICIES: dict[str, Callable[[], Policy]] = {"oracle": OraclePolicy, "random": RandomPolicy}
 
 SnapshotOption = Annotated[str, typer.Option(help="Name of a bundled snapshot, or path of one.")]
-SplitOption = Annotated[str | None, typer.Option(help=f"Which tasks: {', '.join(SPLITS)}.")]
+GeneratorOption = Annotated[
+    str | None,
+    typer.Option(
+        help=f"What draws the tasks: {', '.join(BUILT_IN)}, or a name that a package offers; by default stored tasks "
+        "where there are any, else workflows."
+    ),
+]
 RewardOption = Annotated[str, typer.Option(help=f"Reward: {', '.join(REWARDS)}.")]
 SeedOption = Annotated[int, typer.Option(help="The same seed gives the same tasks.", min=0)]
 
@@ -47,33 +56,35 @@ def demo(
     seed: SeedOption = 0,
 ) -> None:
     """Show one episode in full, then play many with the oracle and with random actions."""
-    env = make_env("ToolOrch-v0", snapshot, "graduated", {"min_steps": 4})
+    env: Any = gym.make("ToolOrch-v0", snapshot=snapshot, constraints={"min_steps": 4})
     env.reset(seed=seed)
     console.rule("One episode, played by the oracle")
     show_episode(env, env.unwrapped.episode, oracle_calls)
     console.rule(f"{tasks} tasks with each policy")
     table = metrics_table()
     for name in POLICIES:
-        metrics = run_policy(name, snapshot, "train", "graduated", tasks, seed)
+        metrics = run_policy(name, snapshot, TaskConstraints(split="train"), tasks=tasks, seed=seed)
         add_metrics(table, name, metrics)
     console.print(table)
 
 
+@with_constraint_options
 def evaluate(
+    asked: TaskConstraints,
     policy: Annotated[str, typer.Option(help=f"Which policy: {', '.join(POLICIES)}.")],
     snapshot: SnapshotOption = "travel",
     tasks: Annotated[
         int | None, typer.Option(help="Number of tasks to draw: by default 200, or all stored tasks, each once.", min=1)
     ] = None,
     seed: SeedOption = 0,
-    split: SplitOption = None,
+    generator: GeneratorOption = None,
     reward: RewardOption = "graduated",
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
 ) -> None:
-    """Play tasks with a policy and print its metrics. Drawn from workflows, tasks are of the split test by default."""
+    """Play tasks with a policy and print its metrics. Tasks that are drawn are of the split test by default."""
     if json_file is not None:
         check_writable(json_file)
-    metrics = run_policy(policy, snapshot, split, reward, tasks, seed)
+    metrics = run_policy(policy, snapshot, asked, generator=generator, reward=reward, tasks=tasks, seed=seed)
     table = metrics_table()
     add_metrics(table, policy, metrics)
     console.print(table)
@@ -83,10 +94,12 @@ def evaluate(
         write_json(json_file, metrics.to_dict())
 
 
+@with_constraint_options
 def play(
+    asked: TaskConstraints,
     snapshot: SnapshotOption = "travel",
     seed: SeedOption = 0,
-    split: SplitOption = None,
+    generator: GeneratorOption = None,
     reward: RewardOption = "graduated",
     task_id: Annotated[str | None, typer.Option(help="Play this task.")] = None,
     interactive: Annotated[
@@ -94,37 +107,52 @@ def play(
     ] = False,
 ) -> None:
     """Show one episode call by call: query, calls, responses, reward components."""
-    env = make_env("ToolOrchText-v0", snapshot, reward, {"split": split} if split else {})
+    env: Any = gym.make("ToolOrchText-v0", snapshot=snapshot, reward=reward, generator=generator, constraints=asked)
     env.reset(seed=seed, options={"task_id": task_id} if task_id else None)
     show_episode(env, env.unwrapped.episode, ask_person if interactive else oracle_calls)
 
 
-def make_env(env_id: str, snapshot: str | Snapshot, reward: str, constraints: dict[str, Any]) -> Any:
-    """The environment that a command plays in."""
-    return gym.make(env_id, snapshot=snapshot, reward=reward, constraints=constraints)
-
-
-def run_policy(name: str, snapshot: str, split: str | None, reward: str, tasks: int | None, seed: int) -> Metrics:
+def run_policy(
+    name: str,
+    snapshot: str,
+    asked: TaskConstraints,
+    *,
+    generator: str | None = None,
+    reward: str = "graduated",
+    tasks: int | None,
+    seed: int,
+) -> Metrics:
     """Evaluates a policy with a progress bar."""
     if name not in POLICIES:
         raise ConfigurationError(f"there is no policy {name!r}; choose one of {', '.join(POLICIES)}")
     policy = POLICIES[name]()
     opened = open_snapshot(snapshot)
-    if split is None and not opened.tasks:
-        split = "test"
-    env = make_env(policy.env_id, opened, reward, {"split": split} if split else {})
-    played = tasks or _stored_tasks(env.unwrapped) or _DRAWN_TASKS
+    drawing = _drawing(generator, opened, policy.env_id)
+    if "split" not in asked.model_fields_set and not isinstance(drawing, FixedTasks):
+        asked = asked.model_copy(update={"split": "test"})
+    env: Any = gym.make(policy.env_id, snapshot=opened, reward=reward, generator=drawing, constraints=asked)
+    played = tasks or _listed_tasks(env.unwrapped, drawing) or _DRAWN_TASKS
     with progress_bar(name, played if isinstance(played, int) else len(played)) as advance:
         return evaluate_policy(env, policy, tasks=played, seed=seed, progress=lambda _: advance())
 
 
-def _stored_tasks(env: EpisodeEnv[Any, Any]) -> list[str]:
-    """The ids of all stored tasks that satisfy the constraints and can be played; none where tasks are generated."""
-    if not isinstance(env.generator, FixedTasks):
+def _drawing(generator: str | None, snapshot: Snapshot, env_id: str) -> TaskGenerator:
+    """What draws the tasks; in numbers a graph of what the snapshot is compiled for, as nothing else is an action."""
+    from toolorch_env.generation.graph_generator import GraphGenerator
+
+    found = as_generator(generator, snapshot)
+    if isinstance(found, GraphGenerator) and env_id == "ToolOrch-v0":
+        return GraphGenerator(snapshot, found.graph.within(snapshot.links))
+    return found
+
+
+def _listed_tasks(env: EpisodeEnv[Any, Any], drawing: TaskGenerator) -> list[str]:
+    """The ids of all listed tasks that satisfy the constraints and can be played; none where tasks are generated."""
+    if not isinstance(env.generator, FixedTasks) or not isinstance(drawing, FixedTasks):
         return []
-    left_out = len(env.snapshot.tasks) - len(env.generator)
+    left_out = len(drawing) - len(env.generator)
     if left_out:
-        error_console.print(f"{left_out} of {len(env.snapshot.tasks)} tasks can be played in words only")
+        error_console.print(f"{left_out} of {len(drawing)} tasks can be played in words only")
     return [task.id for task in env.generator.eligible(env.constraints)]
 
 

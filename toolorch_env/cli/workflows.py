@@ -1,4 +1,4 @@
-"""Commands that make workflows."""
+"""Commands that make workflows, have them worded, and store them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,7 @@ from toolorch_env.cli.display import (
     counted,
     error_console,
     facts_table,
+    progress_bar,
     write_json,
     write_text,
 )
@@ -24,8 +25,10 @@ from toolorch_env.store.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from toolorch_env.generation.mining import MinedWorkflows
+    from toolorch_env.generation.rewriting import Rewriting
+    from toolorch_env.store.workflows import WorkflowSet
 
-app = typer.Typer(help="Make workflows: templates that tasks are drawn from.", no_args_is_help=True)
+app = typer.Typer(help="Make, word and store workflows: templates that tasks are drawn from.", no_args_is_help=True)
 
 _SQLITE = b"SQLite format 3\0"
 _SHOWN = 20
@@ -33,7 +36,7 @@ _SHOWN = 20
 
 @app.callback()
 def workflows() -> None:
-    """Make workflows: templates that tasks are drawn from."""
+    """Make, word and store workflows: templates that tasks are drawn from."""
 
 
 @app.command("mine")
@@ -55,10 +58,9 @@ def workflows_mine(
     from toolorch_env.store.replay import SnapshotReplay
     from toolorch_env.store.workflow_yaml import workflows_to_yaml
 
-    for path in filter(None, (out, json_file)):
-        check_writable(path)
-    if out.exists() and not overwrite:
-        raise ConfigurationError(f"{out} exists: choose another name, or replace it with --overwrite")
+    _check_target(out, overwrite)
+    if json_file is not None:
+        check_writable(json_file)
     recorded, tasks = _read(source, snapshot)
     with error_console.status("Mining ..."):
         domain = Path(source).name.split(".")[0] if recorded is None else recorded.name
@@ -70,6 +72,136 @@ def workflows_mine(
         write_json(json_file, _document(mined, traces))
     _show(mined, traces)
     console.print(f"{escape(str(out))}: {counted(len(mined.frequencies), 'workflow')}", soft_wrap=True, highlight=False)
+
+
+@app.command("rewrite")
+def workflows_rewrite(
+    source: Annotated[
+        str, typer.Argument(metavar="SNAPSHOT", help="Snapshot with workflows, or a workflow file (YAML).")
+    ],
+    model: Annotated[str, typer.Option(help="Name of the model, as the endpoint knows it.")],
+    base_url: Annotated[
+        str | None, typer.Option(help="OpenAI-compatible endpoint, as in http://localhost:8000/v1.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What to write; by default the snapshot itself.")
+    ] = None,
+    versions: Annotated[int, typer.Option(min=1, help="How many versions each phrasing is to have.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Requests that are under way at once.")] = 8,
+    check_roles: Annotated[
+        bool, typer.Option("--check-roles", help="Have the model find each value's role in what it wrote.")
+    ] = False,
+    temperature: Annotated[float | None, typer.Option(min=0, help="How much answers vary.")] = None,
+    seed: Annotated[int | None, typer.Option(help="For answers that repeat, where the endpoint can do that.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds after which an answer is given up.")] = 120,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Have a language model word the phrasings in other ways, for queries of the style `rewritten`.
+
+    Each version is verified; what there is already is not asked for again. The key of the endpoint is taken from
+    OPENAI_API_KEY. Exit code 0 if all requests were answered, 1 if some were not, 2 after an error, 130 when
+    interrupted: what was accepted by then is kept.
+    """
+    from toolorch_env.generation.chat_models import OpenAIChat
+    from toolorch_env.generation.rewriting import missing_versions, rewrite
+
+    is_file = source not in bundled_snapshots() and _is_plain_file(Path(source))
+    target = _target_of_rewriting(source, is_file, out, overwrite)
+    before = _workflows_of(source, is_file)
+    chat = OpenAIChat(model, base_url, temperature=temperature, seed=seed, timeout=timeout)
+    with progress_bar("Asking", sum(missing_versions(before, versions).values())) as advance:
+        found = rewrite(
+            before,
+            chat,
+            versions=versions,
+            concurrency=concurrency,
+            check_roles=check_roles,
+            progress=lambda done, total: advance(),
+        )
+    if found.workflows != before or target.resolve() != Path(source).resolve():
+        _store(source, is_file, found.workflows, target)
+    _show_rewriting(found, target)
+    raise typer.Exit(130 if found.interrupted else 1 if found.failed else 0)
+
+
+@app.command("store")
+def workflows_store(
+    file: Annotated[Path, typer.Argument(metavar="FILE.yaml", help="Workflow file.")],
+    snapshot: Annotated[str, typer.Argument(help="Name of a bundled snapshot, or path of one.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Snapshot to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Write a snapshot with the workflows of a file in place of its own."""
+    from toolorch_env.store.transfer import with_workflows
+    from toolorch_env.store.workflows import load_workflows
+
+    _check_target(out, overwrite)
+    loaded = load_workflows(file)
+    with error_console.status("Writing ..."):
+        count = with_workflows(open_snapshot(snapshot), loaded, out, overwrite=overwrite)
+    told = f"{counted(len(loaded.workflows), 'workflow')}, {counted(count, 'response')}"
+    console.print(f"{escape(str(out))}: {told}", soft_wrap=True, highlight=False)
+
+
+def _target_of_rewriting(source: str, is_file: bool, out: Path | None, overwrite: bool) -> Path:
+    """Where rewritten workflows go, told before anything is asked.
+
+    Raises:
+        ConfigurationError: nothing can be written there, or something would be lost.
+    """
+    if out is not None:
+        _check_target(out, overwrite or out.resolve() == Path(source).resolve())
+        return out
+    if source in bundled_snapshots():
+        raise ConfigurationError(f"{source} is part of this package: name a snapshot to write, with --out")
+    if is_file and not overwrite:
+        raise ConfigurationError(f"{source} would lose its comments: name a file with --out, or say --overwrite")
+    check_writable(Path(source))
+    return Path(source)
+
+
+def _check_target(out: Path, overwrite: bool) -> None:
+    """Checks that a file can be written.
+
+    Raises:
+        ConfigurationError: it cannot, or there is something already.
+    """
+    check_writable(out)
+    if out.exists() and not overwrite:
+        raise ConfigurationError(f"{out} exists: choose another name, or replace it with --overwrite")
+
+
+def _workflows_of(source: str, is_file: bool) -> "WorkflowSet":
+    from toolorch_env.store.workflows import load_workflows, snapshot_workflows
+
+    return load_workflows(source) if is_file else snapshot_workflows(open_snapshot(source))
+
+
+def _store(source: str, is_file: bool, found: "WorkflowSet", target: Path) -> None:
+    from toolorch_env.store.transfer import with_workflows
+    from toolorch_env.store.workflow_yaml import workflows_to_yaml
+
+    if is_file:
+        write_text(target, workflows_to_yaml(found))
+        return
+    with error_console.status("Writing ..."):
+        with_workflows(open_snapshot(source), found, target, overwrite=True)
+
+
+def _show_rewriting(found: "Rewriting", target: Path) -> None:
+    table = facts_table()
+    table.add_row("versions asked for", f"{found.asked:,}")
+    table.add_row("accepted", f"{found.accepted:,}")
+    for heading, counts in (("rejected", found.rejected), ("failed", found.failed)):
+        table.add_row(heading, f"{sum(counts.values()):,}")
+        for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
+            table.add_row(escape(f"  {reason}"), f"{count:,}")
+    console.print(table)
+    if found.interrupted:
+        error_console.print("interrupted: what was accepted is kept. Run the same command again to go on.")
+    phrasings = sum(map(bool, found.workflows.rewrites.values()))
+    told = f"{counted(phrasings, 'phrasing')} with other versions"
+    console.print(f"{escape(str(target))}: {told}", soft_wrap=True, highlight=False)
 
 
 def _read(source: str, snapshot: str | None) -> tuple[Snapshot | None, tuple[Task, ...]]:

@@ -84,6 +84,10 @@ class TaskError(ToolOrchError):
     """A task is malformed, unknown, or cannot be played where it was asked for."""
 
 
+class ChatModelError(ToolOrchError):
+    """A language model was asked and gave no answer that can be used."""
+
+
 class InvalidActionError(ToolOrchError, ValueError):
     """An action lies outside the action space of its environment."""
 

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from operator import not_
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from toolorch_env.core.errors import TaskError
 
@@ -18,12 +19,15 @@ class Mention:
         value: the value as a call takes it.
         kind: the form of the value (``airport``, ``date``, ...), never its role.
         start, end: the query's characters ``[start, end)`` that say it.
+        resolution: how these words give the value where they do not say it as it is, ``"2013-03-04 + 3 days"`` for
+            "three days after 2013-03-04"; empty where they do.
     """
 
     value: Any
     kind: str
     start: int
     end: int
+    resolution: Annotated[str, Field(exclude_if=not_)] = ""
 
 
 @dataclass(frozen=True, slots=True)

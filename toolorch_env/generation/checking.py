@@ -35,14 +35,15 @@ def _is_said(value: Any, said: list[Any]) -> bool:
 def task_problems(task: Task, replay: Replay) -> Iterator[str]:
     """Everything that keeps a task from being well posed, in words; nothing for a good one.
 
-    Every literal stands in the query; replaying the reference calls, with their bound arguments selected anew from the
-    responses, gives every response, all of them successes; the arguments are those of the reference; every order that
-    respects the dependencies makes each call in the same state.
+    Every literal stands in the query, as it is or in words whose resolution the task tells; replaying the reference
+    calls, with their bound arguments selected anew from the responses, gives every response, all of them successes; the
+    arguments are those of the reference; every order that respects the dependencies makes each call in the same state.
     """
     yield from unreadable_literals(task)
     yield from _open_orders(task, replay)
     for mention in task.mentions:
-        if task.query[mention.start : mention.end] != value_text(mention.value):
+        said, wanted = task.query[mention.start : mention.end], value_text(mention.value)
+        if said != wanted and not (said.strip() and mention.resolution.endswith(f"= {wanted}")):
             yield f"the query does not say {mention.value!r} where it should"
     bodies: list[Any] = []
     try:

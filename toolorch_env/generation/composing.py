@@ -1,7 +1,8 @@
 """From a trace to a task: its query, the tools on offer, and its identifier."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -9,22 +10,41 @@ from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import TaskError
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.checking import unreadable_literals
-from toolorch_env.generation.constraints import Split, TaskConstraints
-from toolorch_env.generation.phrasing import Template, compose
+from toolorch_env.generation.constraints import Split, Style, TaskConstraints, Values
+from toolorch_env.generation.paraphrases import Paraphrases
+from toolorch_env.generation.phraser import Phraser
+from toolorch_env.generation.phrasing import Sentence, Template, compose, value_text
+from toolorch_env.generation.sayings import Saying
 from toolorch_env.generation.sources import Trace, TraceSource
+
+_TODAY = Template.parse("Today is {today}.")
+_USUAL = (TaskConstraints().styles, TaskConstraints().values)
 
 
 class TaskComposer:
     """Makes tasks of traces.
 
     Args:
+        phraser: words the workflows.
         pools: for each kind the values that sentences with values nobody needs may mention.
         distractions: such sentences; their slots are kinds.
+        paraphrases: other ways to say values.
+        kind_of: for kinds whose paraphrases go by another name, that name.
     """
 
-    def __init__(self, pools: Mapping[str, Sequence[Any]], distractions: Sequence[Template]) -> None:
+    def __init__(
+        self,
+        phraser: Phraser,
+        pools: Mapping[str, Sequence[Any]],
+        distractions: Sequence[Template],
+        paraphrases: Paraphrases,
+        kind_of: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._phraser = phraser
         self._pools = pools
         self._distractions = [template for template in distractions if all(pools.get(kind) for kind in template.slots)]
+        self._paraphrases = paraphrases
+        self._kind_of = kind_of
 
     def task(self, name: str, source: TraceSource, trace: Trace, variant: int, constraints: TaskConstraints) -> Task:
         """The task of a trace.
@@ -34,20 +54,25 @@ class TaskComposer:
             source: the workflow.
             trace: one of its traces.
             variant: decides everything but the trace, from 0 to 2^32 - 1.
-            constraints: how many distractor tools and distractions there are, and which tools are not offered.
+            constraints: how many distractor tools and distractions there are, which tools are not offered, and how the
+                query is worded.
 
         Raises:
             TaskError: the query does not say every literal of the reference.
         """
         draws = Draws(variant)
-        literals, kinds = trace.literals, source.workflow.literals
-        sentences = [(draws.choose(source.phrasings), literals, kinds)]
+        style = draws.choose(constraints.styles) if len(constraints.styles) > 1 else constraints.styles[0]
+        kinds = source.workflow.literals
+        sentences = [Sentence(template, trace.literals, kinds) for template in draws.choose(self._told(source, style))]
         reference = source.reference(trace)
         needed = [value for call in reference for value in call.arguments.values()]
-        for template in self._draw_distractions(draws, constraints):
-            values = {kind: self._other_value(draws, kind, needed) for kind in template.slots}
-            sentence = (template, values, {kind: kind for kind in template.slots})
-            sentences.insert(0 if draws.below(2) else len(sentences), sentence)
+        for sentence in self._draw_distractions(draws, constraints, needed):
+            ends = (len(sentences), 0)
+            place = 1 + draws.below(len(sentences)) if style == "chatty" else ends[draws.below(2)]
+            sentences.insert(place, sentence)
+        if constraints.values != "explicit":
+            sentences, today = self._said_otherwise(draws, sentences, source, needed, constraints.values)
+            sentences[style == "chatty" : 0] = today  # a greeting comes first
         query, mentions = compose(sentences)
         task = Task(
             id=_task_id(name, trace, variant, constraints),
@@ -62,6 +87,14 @@ class TaskComposer:
         if problems:
             raise TaskError(f"task {task.id!r} is not well posed: {'; '.join(problems)}")
         return task
+
+    def _told(self, source: TraceSource, style: Style) -> Sequence[Sequence[Template]]:
+        """The phrasings of a workflow in a style, sentence by sentence."""
+        found = source.phrasings.get(style)
+        if found is None:
+            told = self._phraser.phrasings(source.workflow, style)
+            found = source.phrasings[style] = [[Template.parse(text) for text in sentences] for sentences in told]
+        return found
 
     def again(
         self, task_id: str, name: str, source: TraceSource, accept: Callable[[Trace], bool] | None = None
@@ -87,11 +120,52 @@ class TaskComposer:
             raise ValueError
         return task
 
-    def _draw_distractions(self, draws: Draws, constraints: TaskConstraints) -> list[Template]:
+    def _draw_distractions(
+        self, draws: Draws, constraints: TaskConstraints, needed: Sequence[Any]
+    ) -> Iterator[Sentence]:
         if not constraints.distractions or not self._distractions:
-            return []
+            return
         count = min(1 + draws.below(constraints.distractions), len(self._distractions))
-        return draws.sample(self._distractions, count)
+        for template in draws.sample(self._distractions, count):
+            values = {kind: self._other_value(draws, kind, needed) for kind in template.slots}
+            yield Sentence(template, values, {kind: kind for kind in template.slots})
+
+    def _said_otherwise(
+        self,
+        draws: Draws,
+        sentences: Sequence[Sentence],
+        source: TraceSource,
+        needed: Sequence[Any],
+        values: Values,
+    ) -> tuple[list[Sentence], list[Sentence]]:
+        """Sentences with values said in other words, and the one that gives the date of today if any depends on it.
+
+        The same value is said in the same way throughout.
+        """
+        avoid = {value for value in needed if isinstance(value, str)}
+        told: list[Sentence] = []
+        today: list[Sentence] = []
+        chosen: dict[tuple[str, str], Saying | None] = {}
+        for sentence in sentences:
+            for slot in dict.fromkeys(sentence.template.slots):
+                kind, value = sentence.kinds[slot], sentence.values[slot]
+                key = (kind, value_text(value))
+                if key in chosen:
+                    continue
+                chosen[key] = None
+                if values == "mixed" and draws.below(2):
+                    continue
+                now = today[0].values["today"] if today else ""
+                named = self._kind_of.get(kind, kind)
+                chosen[key] = saying = self._paraphrases.say(named, value, draws, now, avoid, source.tools)
+                if saying and saying.today and not today:
+                    today = [Sentence(_TODAY, {"today": saying.today}, {"today": kind})]
+            said = {
+                slot: chosen[sentence.kinds[slot], value_text(sentence.values[slot])]
+                for slot in sentence.template.slots
+            }
+            told.append(sentence._replace(sayings={slot: saying for slot, saying in said.items() if saying}))
+        return told, today
 
     def _other_value(self, draws: Draws, kind: str, needed: Sequence[Any]) -> Any:
         """A value of a kind that no reference call needs, if there is one."""
@@ -119,17 +193,25 @@ def read_task_id(task_id: str) -> tuple[str, int, int, TaskConstraints]:
     Raises:
         ValueError: it is no such identifier.
     """
-    name, number, variant, distractor_tools, distractions, *excluded = task_id.split("/")
+    name, number, variant, distractor_tools, wording, *excluded = task_id.split("/")
     if not 0 <= int(variant, 16) < 2**32:
         raise ValueError
-    constraints = _variant_constraints(int(distractor_tools), int(distractions), tuple(map(unquote, excluded)))
+    constraints = _variant_constraints(int(distractor_tools), wording, tuple(map(unquote, excluded)))
     return name, int(number), int(variant, 16), constraints
 
 
 def _task_id(name: str, trace: Trace, variant: int, constraints: TaskConstraints) -> str:
     excluded = [quote(tool, safe="") for tool in constraints.exclude_tools]
-    parts = (trace.number, f"{variant:x}", constraints.distractor_tools, constraints.distractions)
+    parts = (trace.number, f"{variant:x}", constraints.distractor_tools, _wording(constraints))
     return "/".join(map(str, (name, *parts, *excluded)))
+
+
+def _wording(constraints: TaskConstraints) -> str:
+    """How the query is worded, as a part of the identifier: ``2``, or ``2+terse+chatty+implicit``."""
+    styles, values = constraints.styles, constraints.values
+    if (styles, values) == _USUAL:
+        return str(constraints.distractions)
+    return "+".join([str(constraints.distractions), *styles, values])
 
 
 def _offer(draws: Draws, source: TraceSource, constraints: TaskConstraints) -> tuple[str, ...]:
@@ -142,5 +224,9 @@ def _offer(draws: Draws, source: TraceSource, constraints: TaskConstraints) -> t
 
 
 @lru_cache(256)
-def _variant_constraints(distractor_tools: int, distractions: int, excluded: tuple[str, ...]) -> TaskConstraints:
-    return TaskConstraints(distractor_tools=distractor_tools, distractions=distractions, exclude_tools=excluded)
+def _variant_constraints(distractor_tools: int, wording: str, excluded: tuple[str, ...]) -> TaskConstraints:
+    distractions, *worded = wording.split("+")
+    given: dict[str, Any] = {"styles": tuple(worded[:-1]), "values": worded[-1]} if worded else {}
+    return TaskConstraints(
+        distractor_tools=distractor_tools, distractions=int(distractions), exclude_tools=excluded, **given
+    )

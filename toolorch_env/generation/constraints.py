@@ -10,9 +10,15 @@ from toolorch_env.core.errors import ConstraintError
 Split = Literal["train", "validation", "test", "test_workflows"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test", "test_workflows")
 
+Style = Literal["written", "plain", "numbered", "terse", "chatty", "backward", "rewritten"]
+STYLES: tuple[Style, ...] = ("written", "plain", "numbered", "terse", "chatty", "backward", "rewritten")
+Values = Literal["explicit", "mixed", "implicit"]
+
 
 class TaskConstraints(BaseModel):
     """Constraints on tasks; the default asks for nothing in particular.
+
+    Tasks that are listed, not drawn, are chosen by the constraints down to the widths, and stay as they are.
 
     Attributes:
         split: ``train``, ``validation``, ``test`` (unseen values) or ``test_workflows`` (unseen workflows); no task is
@@ -26,6 +32,11 @@ class TaskConstraints(BaseModel):
         distractor_tools: number of tools on offer that are not needed (all others, if there are fewer).
         distractions: at most that many sentences of the query mention values that are not needed; at least one does,
             unless 0 are asked for.
+        styles: how queries are worded, each task in one of these styles, uniformly: as somebody has ``written`` it for
+            the workflow; composed of words for each tool, ``plain``, ``numbered``, ``terse``, ``chatty``, or
+            ``backward`` (the last step is said first); or as a language model has ``rewritten`` it, where it has.
+        values: whether the query says its values as they are (``explicit``), in words that they can be worked out from
+            wherever there are such words (``implicit``), or either by the toss of a coin (``mixed``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,6 +53,8 @@ class TaskConstraints(BaseModel):
     max_width: int = Field(default=64, ge=1)
     distractor_tools: int = Field(default=7, ge=0)
     distractions: int = Field(default=2, ge=0, le=3)
+    styles: tuple[Style, ...] = Field(default=("written",), min_length=1)
+    values: Values = "explicit"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -49,10 +62,15 @@ class TaskConstraints(BaseModel):
             low, high = getattr(self, f"min_{name}"), getattr(self, f"max_{name}")
             if low > high:
                 raise ValueError(f"min_{name} is {low}, above max_{name}, which is {high}")
+        if len(set(self.styles)) < len(self.styles):
+            raise ValueError("a style is named twice")
         both = sorted(set(self.include_tools) & set(self.exclude_tools))
         if both:
             raise ValueError(f"tools are both included and excluded: {', '.join(both)}")
         return self
+
+
+_DEFAULT = TaskConstraints()
 
 
 def read_constraints(constraints: TaskConstraints | Mapping[str, Any] | None) -> TaskConstraints:
@@ -63,10 +81,12 @@ def read_constraints(constraints: TaskConstraints | Mapping[str, Any] | None) ->
     """
     if isinstance(constraints, TaskConstraints):
         return constraints
-    if constraints is not None and not isinstance(constraints, Mapping):
+    if constraints is None:
+        return _DEFAULT
+    if not isinstance(constraints, Mapping):
         raise ConstraintError(f"constraints must be a mapping, got {type(constraints).__name__}")
     try:
-        return TaskConstraints(**(constraints or {}))
+        return TaskConstraints(**constraints)
     except (ValidationError, TypeError) as error:
         raise ConstraintError(f"invalid constraints: {_in_words(error)}") from None
 
@@ -75,7 +95,11 @@ def _in_words(error: ValidationError | TypeError) -> str:
     if isinstance(error, TypeError):
         return str(error)
     told = []
-    for problem in error.errors():
+    problems = error.errors()
+    wrong = {problem["loc"][:1] for problem in problems if len(problem["loc"]) > 1}
+    for problem in problems:
+        if problem["loc"] in wrong:  # an entry is wrong, which is told, and so is missing from the whole
+            continue
         message = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
             message = f"there is no such constraint; there are {', '.join(TaskConstraints.model_fields)}"

@@ -14,8 +14,11 @@ from toolorch_env.generation.composing import TaskComposer, draw_trace, read_tas
 from toolorch_env.generation.constraints import TaskConstraints, read_constraints
 from toolorch_env.generation.fixed_tasks import FixedTasks
 from toolorch_env.generation.literal_selections import with_literal_selections
+from toolorch_env.generation.paraphrases import Paraphrases
+from toolorch_env.generation.phraser import Phraser
 from toolorch_env.generation.phrasing import Template
 from toolorch_env.generation.sources import TraceSource
+from toolorch_env.generation.structures import held_out_workflows
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.compiled import Compiled
 from toolorch_env.store.snapshot import Snapshot
@@ -81,8 +84,9 @@ class WorkflowGenerator:
     @cached_property
     def sources(self) -> dict[str, TraceSource]:
         """Each workflow with its traces, by name."""
+        held_out = held_out_workflows(self.workflows.workflows)
         return {
-            workflow.name: TraceSource(workflow, self._compiled, self.snapshot.tools)
+            workflow.name: TraceSource(workflow, self._compiled, self.snapshot.tools, workflow.name in held_out)
             for workflow in self.workflows.workflows
         }
 
@@ -97,7 +101,13 @@ class WorkflowGenerator:
 
     @cached_property
     def _composer(self) -> TaskComposer:
-        return TaskComposer(self._pools, [Template.parse(text) for text in self.workflows.distractions])
+        words = self.workflows
+        return TaskComposer(
+            Phraser(self.snapshot.tools, words.grammar, words.rewrites),
+            self._pools,
+            [Template.parse(text) for text in words.distractions],
+            Paraphrases(words.paraphrases, self.snapshot),
+        )
 
     def counts(self) -> dict[str, int]:
         """Number of traces of each workflow, 0 for one that can never work on this snapshot.

@@ -1,7 +1,7 @@
 """A generator of tasks from workflows that nobody wrote: random walks on the tool graph."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -16,15 +16,18 @@ from toolorch_env.generation.composing import TaskComposer, draw_trace, read_tas
 from toolorch_env.generation.constraints import Split, TaskConstraints, read_constraints
 from toolorch_env.generation.graph_walks import CallGraph, Walks
 from toolorch_env.generation.graph_workflows import decode, encode, kind_of, name_of, workflow_of
+from toolorch_env.generation.paraphrases import Paraphrases
+from toolorch_env.generation.phraser import Phraser
 from toolorch_env.generation.phrasing import Template
 from toolorch_env.generation.recorded_parameters import LONGEST_SAID, RecordedParameters
 from toolorch_env.generation.sources import Trace, TraceSource
 from toolorch_env.generation.splits import is_held_out
+from toolorch_env.generation.structures import structure_of
 from toolorch_env.generation.tool_graph import ToolGraph, infer_tool_graph
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.compiled import Compiled
 from toolorch_env.store.snapshot import Snapshot
-from toolorch_env.store.workflows import ResponseArgument
+from toolorch_env.store.workflows import QueryArgument, ResponseArgument, WorkflowSet, parse_workflows
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -58,8 +61,9 @@ class GraphGenerator:
     """Draws tasks from workflows that nobody wrote, over the recorded responses of a snapshot.
 
     A workflow is drawn from the tool graph as :mod:`toolorch_env.generation.graph_walks` says; one that no recorded
-    responses satisfy, or whose traces all repeat a call or a value, is drawn anew and counted in :attr:`counts`. Then
-    one of its traces is drawn, uniformly among all valid ones of the split, and phrased from the tools' descriptions.
+    responses satisfy, whose traces all repeat a call or a value, or that is stored in the snapshot under another name,
+    is drawn anew and counted in :attr:`counts`. Then one of its traces is drawn, uniformly among all valid ones of the
+    split, and phrased from the tools' descriptions.
 
     Every task comes from one of ``variety`` draws of a workflow for its structural constraints, so that workflows can
     be kept: the first tasks are slow, later ones fast. The same seed gives the same task, whatever was drawn before.
@@ -70,8 +74,8 @@ class GraphGenerator:
         variety: number of draws of a workflow that tasks come from, for each set of structural constraints; at least 1.
 
     Attributes:
-        counts: how many workflows were drawn so far, as ``drawn``, and how many of these had no tasks, as
-            ``infeasible``.
+        counts: how many workflows were drawn so far, as ``drawn``, and how many of these had no tasks or were written
+            by somebody, as ``infeasible``.
     """
 
     def __init__(
@@ -148,7 +152,26 @@ class GraphGenerator:
                 )
         values = {kind: [self._compiled.values[number] for number in sorted(pool)] for kind, pool in pools.items()}
         values = {kind: _scalars(pool) for kind, pool in values.items()}
-        return TaskComposer(values, [Template.parse(text) for text in _distractions(values)])
+        distractions = [Template.parse(text) for text in _distractions(values)]
+        paraphrases = Paraphrases(self._words.paraphrases if self._words else {}, self.snapshot)
+        return TaskComposer(self._phraser, values, distractions, paraphrases, _written_kinds(self._words))
+
+    @cached_property
+    def _words(self) -> WorkflowSet | None:
+        """The snapshot's workflows, which may have words for its tools."""
+        document = self.snapshot.workflows
+        return None if document is None else parse_workflows(document, self.snapshot.name)
+
+    @cached_property
+    def _written(self) -> frozenset[bytes]:
+        """Structures of the written workflows: one of these may be held out under its own name."""
+        return frozenset(map(structure_of, self._words.workflows if self._words else ()))
+
+    @cached_property
+    def _phraser(self) -> Phraser:
+        if self._words is None:
+            return Phraser(self.snapshot.tools)
+        return Phraser(self.snapshot.tools, self._words.grammar, self._words.rewrites)
 
     def _draw_name(self, structural: TaskConstraints, number: int) -> str:
         """The workflow of one of the draws, encoded: the first one of its stream that has tasks."""
@@ -194,8 +217,10 @@ class GraphGenerator:
 
     def _make_source(self, name: str) -> TraceSource:
         tools = self.snapshot.tools
-        calls = decode(name, self.graph, tools)
-        return TraceSource(workflow_of(calls, self.graph, self._recorded, tools), self._compiled, tools)
+        workflow = workflow_of(decode(name, self.graph, tools), self.graph, self._recorded, self._phraser)
+        if structure_of(workflow) in self._written:
+            raise WorkflowError(f"the workflow {workflow.name!r} is one that somebody wrote")
+        return TraceSource(workflow, self._compiled, tools)
 
     def _draw_trace(self, source: TraceSource, draws: Draws, split: Split) -> Trace | None:
         for _ in range(MAX_TRACE_DRAWS):
@@ -226,6 +251,17 @@ def _structural(constraints: TaskConstraints) -> TaskConstraints:
     """What constraints say of the structure alone; of the split, whether it is that of held-out workflows."""
     split: Split = "test_workflows" if constraints.split == "test_workflows" else "train"
     return TaskConstraints(split=split, **{name: getattr(constraints, name) for name in _STRUCTURE})
+
+
+def _written_kinds(words: WorkflowSet | None) -> dict[str, str]:
+    """What written workflows call the kinds of parameters, where they agree."""
+    called: defaultdict[str, set[str]] = defaultdict(set)
+    for workflow in words.workflows if words else ():
+        for step in workflow.steps:
+            for parameter, argument in step.arguments.items():
+                if isinstance(argument, QueryArgument):
+                    called[kind_of(parameter)].add(workflow.literals[argument.query])
+    return {kind: min(names) for kind, names in called.items() if len(names) == 1}
 
 
 def _scalars(values: list[Any]) -> list[Any]:

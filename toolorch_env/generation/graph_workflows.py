@@ -6,8 +6,9 @@ from hashlib import blake2b
 import orjson
 
 from toolorch_env.core.calls import ToolSet
-from toolorch_env.generation.described_phrasing import phrase_steps
+from toolorch_env.generation.constraints import Style
 from toolorch_env.generation.graph_walks import CallGraph, CallNode, Flow, in_order
+from toolorch_env.generation.phraser import Phraser
 from toolorch_env.generation.recorded_parameters import RecordedParameters
 from toolorch_env.generation.tool_graph import ToolGraph
 from toolorch_env.store.naming import snake_case
@@ -15,13 +16,14 @@ from toolorch_env.store.workflows import QueryArgument, ResponseArgument, Workfl
 
 _STEP = re.compile(r"(\d+)o([\d.]*)((?:b\d+\.\d+\.\d+)*)")
 _FLOW = re.compile(r"b(\d+)\.(\d+)\.(\d+)")
+_STYLES: tuple[Style, ...] = ("plain", "numbered", "terse")
 
 
-def workflow_of(calls: CallGraph, graph: ToolGraph, recorded: RecordedParameters, tools: ToolSet) -> Workflow:
+def workflow_of(calls: CallGraph, graph: ToolGraph, recorded: RecordedParameters, phraser: Phraser) -> Workflow:
     """A graph of calls as a workflow: what is taken from no step is a literal of the query.
 
-    Its name is a hash of its steps, the same whatever the rest of the tool graph. Its phrasings are made of the tools'
-    descriptions. The kinds of its literals are the names of their parameters.
+    Its name is a hash of its steps, the same whatever the rest of the tool graph. Its phrasings are composed. The kinds
+    of its literals are the names of their parameters.
     """
     literals: dict[str, str] = {}
     steps = []
@@ -40,9 +42,8 @@ def workflow_of(calls: CallGraph, graph: ToolGraph, recorded: RecordedParameters
                 literals[name] = kind
                 arguments[parameter] = QueryArgument(query=name)
         steps.append(WorkflowStep(id=f"step_{index + 1}", tool=node.tool, arguments=arguments))
-    return Workflow(
-        name=name_of(calls, graph), literals=literals, steps=tuple(steps), phrasings=phrase_steps(steps, tools)
-    )
+    phrasings = [" ".join(sentences) for style in _STYLES for sentences in phraser.composed(steps, style)]
+    return Workflow(name=name_of(calls, graph), literals=literals, steps=tuple(steps), phrasings=tuple(phrasings))
 
 
 def name_of(calls: CallGraph, graph: ToolGraph) -> str:

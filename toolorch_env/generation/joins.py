@@ -19,6 +19,7 @@ import numpy as np
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.generation.batches import descend, random_numbers
+from toolorch_env.generation.broken_edges import broken_edges, broken_step
 from toolorch_env.generation.estimates import Estimate, estimated
 from toolorch_env.generation.join_tree import MAX_MERGED_ROWS, Node, count_tree
 from toolorch_env.generation.relations import Relation, RelationBuilder
@@ -139,11 +140,14 @@ class TraceJoin:
         """The first step for which no rows are left, where there are no traces at all; else ``None``."""
         if self.trace_count.value:
             return None
-        relations = self.relations()
-        for prefix, step in enumerate(self.workflow.order, 1):
-            if not count_tree(relations[:prefix], self._max_merged_rows).size:
-                return step
-        return None
+        return broken_step(self.workflow, self.relations(), self._max_merged_rows)
+
+    def broken_edges(self) -> list[str]:
+        """Which edges of :meth:`broken_step` no recorded responses fit, in words; nothing where it is ``None``."""
+        step = self.broken_step()
+        if step is None:
+            return []
+        return broken_edges(self.workflow, step, self.relations(), self._builder, self._max_merged_rows)
 
 
 def _descend(node: Node, group: int, rest: int, chosen: list[int]) -> None:

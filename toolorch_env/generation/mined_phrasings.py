@@ -36,10 +36,10 @@ def said_key(value: Any) -> bytes:
 def mined_phrasings(solved: Iterable[tuple[Task, Mapping[str, Any]]]) -> tuple[str, ...]:
     """The phrasings that the queries of tasks give, at most :data:`MAX_PHRASINGS`.
 
-    A query gives one where it mentions each literal, and where it is clear which words say which: no two literals are
-    equal, numbers and common words are said once only, and no part of a name is left. What else it says stays as it is.
-    Therefore only those count that mention the fewest other values; of these the most frequent come first, and of
-    equally frequent ones the shortest.
+    A query gives one where it says its values as they are and mentions each literal, and where it is clear which words
+    say which: no two literals are equal, numbers and common words are said once only, and no part of a name is left.
+    What else it says stays as it is. Therefore only those count that mention the fewest other values; of these the most
+    frequent come first, and of equally frequent ones the shortest.
 
     Args:
         solved: tasks of one workflow, each with the values of the workflow's literals.
@@ -52,6 +52,8 @@ def mined_phrasings(solved: Iterable[tuple[Task, Mapping[str, Any]]]) -> tuple[s
 
 def _phrasing(task: Task, literals: Mapping[str, Any]) -> tuple[int, str] | None:
     """How many other values a query mentions, and the query with slots; ``None`` if it gives no phrasing."""
+    if any(mention.resolution for mention in task.mentions):  # words for one value, which others may not fit
+        return None
     spans = _literal_spans(task, literals)
     text = None if spans is None or not task.query.strip() else _with_slots(task.query, spans)
     if spans is None or text is None or _capitalised(task.query, spans) & set(_WORD.findall(text)):

@@ -3,11 +3,13 @@
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import orjson
 
 from toolorch_env.core.tasks import Mention
+from toolorch_env.generation.sayings import Saying
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,24 @@ def value_text(value: Any) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def compose(
-    sentences: Sequence[tuple[Template, Mapping[str, Any], Mapping[str, str]]],
-) -> tuple[str, tuple[Mention, ...]]:
-    """Joins sentences into a query.
+class Sentence(NamedTuple):
+    """A sentence of a query, or several that belong together.
 
-    Args:
-        sentences: for each its template, the value of each slot, and the kind of each slot.
+    Attributes:
+        template: the words, with slots.
+        values: the value of each slot.
+        kinds: the kind of each slot.
+        sayings: for some slots other words than the value as it is.
+    """
+
+    template: Template
+    values: Mapping[str, Any]
+    kinds: Mapping[str, str]
+    sayings: Mapping[str, Saying] = MappingProxyType({})
+
+
+def compose(sentences: Sequence[Sentence]) -> tuple[str, tuple[Mention, ...]]:
+    """Joins sentences into a query.
 
     Returns:
         The query and its mentions, in order.
@@ -46,16 +59,21 @@ def compose(
     text: list[str] = []
     mentions: list[Mention] = []
     length = 0
-    for number, (template, values, kinds) in enumerate(sentences):
+    for number, (template, values, kinds, sayings) in enumerate(sentences):
         if number:
             text.append(" ")
             length += 1
+        begin = length
         for plain, slot in template.parts:
             text.append(plain)
             length += len(plain)
             if slot:
-                said = value_text(values[slot])
-                mentions.append(Mention(values[slot], kinds[slot], length, length + len(said)))
+                saying = sayings.get(slot)
+                said = saying.text if saying else value_text(values[slot])
+                if saying and length == begin:
+                    said = said[:1].upper() + said[1:]
+                resolution = saying.resolution if saying else ""
+                mentions.append(Mention(values[slot], kinds[slot], length, length + len(said), resolution))
                 text.append(said)
                 length += len(said)
     return "".join(text), tuple(mentions)

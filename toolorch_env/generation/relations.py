@@ -1,6 +1,6 @@
 """The relations of a workflow's join: for each step its usable rows, and the columns that it shares with others."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,9 @@ Attribute = tuple[str, ...]
 """A column that steps can share: ``("query", literal)``, ``("response", step, expression, consumer)``,
 ``("literal", literal)`` where selections name it, or ``("state", k)``, the state of the session after the k-th of its
 state-changing calls."""
+
+Use = tuple[str, str, str]
+"""A use of a step's response: the tool that takes something from it, as which parameter, and the selection."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,12 @@ class RelationBuilder:
         self._compiled = compiled
         self._tools = tools
 
-    def build(self, step: WorkflowStep) -> Relation:
+    def build(self, step: WorkflowStep, uses: Iterable[Use] | None = None) -> Relation:
         """The relation of one step.
+
+        Args:
+            step: a step of the workflow.
+            uses: the uses of its response that it has to serve; by default all of :meth:`uses_of`.
 
         Raises:
             WorkflowError: the snapshot is not compiled for a selection on the step's response.
@@ -121,7 +128,7 @@ class RelationBuilder:
         table = step_table(self._compiled, self._workflow, step)
         found = _Columns(len(table.rows))
         self._add_arguments(step, table, found)
-        self._add_outputs(step, table, found)
+        self._add_outputs(step, table, found, self.uses_of(step) if uses is None else uses)
         if isinstance(table, LiteralTable):
             for index, literal in enumerate(table.literals):
                 column = table.literal_values[:, index]
@@ -150,15 +157,25 @@ class RelationBuilder:
             else:
                 found.add(("response", argument.step, argument.select, f"{step.tool}.{name}"), column)
 
-    def _add_outputs(self, step: WorkflowStep, table: ToolTable, found: "_Columns") -> None:
-        for consumer, name, select in self._uses_of(step):
+    def _add_outputs(self, step: WorkflowStep, table: ToolTable, found: "_Columns", uses: Iterable[Use]) -> None:
+        for consumer, name, select in uses:
             if select not in table.selects:
                 raise WorkflowError(
                     f"workflow {self._workflow.name!r}: the snapshot is not compiled for {select!r} on {step.tool}"
                 )
-            parameter = self._tools.signature(consumer).parameters[name]
-            column = self._read_through(table.outputs[:, table.selects.index(select)], parameter)
+            column = self._output(step.tool, table, select, consumer, name)
             found.add(("response", step.id, select, f"{consumer}.{name}"), self._rounded(column))
+
+    def _output(self, tool: str, table: ToolTable, select: str, consumer: str, name: str) -> np.ndarray:
+        """What is selected from each response, as the consumer reads it."""
+        key, known = (tool, select, f"{consumer}.{name}"), self._compiled.read_columns
+        if key in known and table is self._compiled.tables[tool]:
+            return known[key]
+        parameter = self._tools.signature(consumer).parameters[name]
+        column = self._read_through(table.outputs[:, table.selects.index(select)], parameter)
+        if table is self._compiled.tables[tool]:  # and not one with literals written in, which is the workflow's own
+            known[key] = column
+        return column
 
     def _states_of(self, step: WorkflowStep, table: ToolTable) -> Iterator[tuple[int, np.ndarray]]:
         """The states that a step sees: how many state-changing calls have led to each, and its number in each row."""
@@ -170,8 +187,8 @@ class RelationBuilder:
         if changing[position] and position + 1 < len(changing):
             yield number + 1, fresh if table.after is None else table.after
 
-    def _uses_of(self, step: WorkflowStep) -> list[tuple[str, str, str]]:
-        """Consumer tool, parameter and selection of every use of the step's response."""
+    def uses_of(self, step: WorkflowStep) -> list[Use]:
+        """Every use of the step's response."""
         return sorted(
             {
                 (other.tool, name, argument.select)

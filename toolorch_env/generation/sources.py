@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.states import state_order
 from toolorch_env.core.tasks import Binding, ReferenceCall, dependency_levels
-from toolorch_env.generation.constraints import SPLITS, Split, TaskConstraints
+from toolorch_env.generation.constraints import SPLITS, Split, Style, TaskConstraints
 from toolorch_env.generation.distinct_traces import Place, Repetitions, count_distinct, possible_repetitions
 from toolorch_env.generation.estimates import Estimate
 from toolorch_env.generation.joins import MAX_ENUMERATED, TraceJoin
@@ -27,6 +27,9 @@ _LOGGER = logging.getLogger(__name__)
 
 FEW_TRACES = 20_000
 """So many traces are looked at one by one faster than they are counted."""
+
+KEPT_TRACES = 200
+"""A workflow that has no more traces than that keeps them: few of them may be tasks, and are found by many draws."""
 
 
 class Trace:
@@ -69,17 +72,27 @@ class _Literal(NamedTuple):
 
 
 class TraceSource:
-    """One workflow with all its traces."""
+    """One workflow with all its traces.
 
-    def __init__(self, workflow: Workflow, compiled: Compiled, tools: ToolSet) -> None:
+    Args:
+        workflow: the workflow.
+        compiled: the recorded responses, compiled for its links.
+        tools: the tools.
+        held_out: whether only ``test_workflows`` draws from it; by default its name decides.
+
+    Attributes:
+        phrasings: by style, sentence by sentence; whoever phrases the workflow keeps them here.
+    """
+
+    def __init__(self, workflow: Workflow, compiled: Compiled, tools: ToolSet, held_out: bool | None = None) -> None:
         self.workflow = workflow
         self.compiled = compiled
         self._toolset = tools
         self.tools = frozenset(step.tool for step in workflow.steps)
         self.all_tools = tuple(tools)
         self.other_tools = [name for name in self.all_tools if name not in self.tools]
-        self.phrasings = [Template.parse(text) for text in workflow.phrasings]
-        self.held_out = is_held_out(workflow.name)
+        self.phrasings: dict[Style, Sequence[Sequence[Template]]] = {}
+        self.held_out = is_held_out(workflow.name) if held_out is None else held_out
         self._state_order = state_order([tools[step.tool].read_only for step in workflow.order])
         self._bindings = [self._bindings_of(index) for index in range(len(workflow.order))]
         self._levels = dependency_levels(
@@ -118,12 +131,12 @@ class TraceSource:
 
     @property
     def why_infeasible(self) -> str:
-        """At which step no recorded response is left, in words."""
+        """At which step no recorded response is left, and which edges break there, in words."""
         count = self.join.trace_count
         if not count.is_exact:
             return f"workflow {self.workflow.name!r} has {count} traces: none was found by drawing"
         step = self.join.broken_step()
-        place = f"at step {step.id!r} ({step.tool})" if step else "anywhere"
+        place = f"at step {step.id!r} ({step.tool}): {'; '.join(self.join.broken_edges())}" if step else "anywhere"
         return f"workflow {self.workflow.name!r} has no traces: no recorded responses fit together {place}"
 
     @cached_property
@@ -157,6 +170,15 @@ class TraceSource:
 
     def trace(self, number: int) -> Trace | None:
         """Trace ``number``; ``None`` if it repeats a call or a value."""
+        return self._make_trace(number) if self._kept is None else self._kept[number]
+
+    @cached_property
+    def _kept(self) -> tuple[Trace | None, ...] | None:
+        """All traces by number, where there are few."""
+        count = self.join.count
+        return tuple(map(self._make_trace, range(count))) if count <= KEPT_TRACES else None
+
+    def _make_trace(self, number: int) -> Trace | None:
         rows = self.join.trace(number)
         if len(set(zip(self._called, self._table_rows(rows), strict=True))) < len(rows):
             return None

@@ -74,12 +74,17 @@ class Compiled:
         values: interned JSON values; a value's id is its number.
         links: the ways in which values can flow, sorted.
         tables: a table for each tool.
+
+    Attributes:
+        read_columns: selected outputs as a parameter reads them, by tool, expression and ``tool.parameter``; whoever
+            reads them keeps them here.
     """
 
     def __init__(self, values: InternedValues, links: tuple[Link, ...], tables: dict[str, ToolTable]) -> None:
         self.values = values
         self.links = links
         self.tables = tables
+        self.read_columns: dict[tuple[str, str, str], np.ndarray] = {}
 
     @property
     def rounded_ids(self) -> np.ndarray:

@@ -13,6 +13,8 @@ from toolorch_env.core.canonical import canonical_json, rounded
 ABSENT = -1
 """Stands for: no such value."""
 
+_MOST_DECODED = 16_384
+
 
 class InternedValues(Sequence[Any]):
     """Different JSON values, in the order of their canonical JSON; a value's number is its place.
@@ -29,6 +31,7 @@ class InternedValues(Sequence[Any]):
         self.rounded_numbers = rounded_numbers
         self._places = array("q", [0])  # where each value begins, and the last one ends
         self._places.frombytes(ends.astype(np.int64).tobytes())
+        self._decoded: dict[int, Any] = {}
 
     @property
     def ends(self) -> np.ndarray:
@@ -61,7 +64,15 @@ class InternedValues(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
-        return orjson.loads(self._written(range(len(self))[index]))
+        found = self._decoded.get(index)
+        if found is not None:
+            return found
+        value = orjson.loads(self._written(range(len(self))[index]))
+        if isinstance(value, str | int | float):  # what cannot be changed by whoever gets it
+            if len(self._decoded) >= _MOST_DECODED:
+                self._decoded.clear()
+            self._decoded[index] = value
+        return value
 
     def _written(self, number: int) -> bytes:
         return self.text[self._places[number] : self._places[number + 1]]

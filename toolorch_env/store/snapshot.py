@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -205,16 +205,22 @@ class Snapshot:
         """Number of calls that are found under a key with rounded fractions."""
         return int(self._rows("SELECT count(*) FROM rounded_keys")[0][0])
 
-    def records(self) -> Iterator[Record]:
-        """All recorded calls with their responses, in the order of their keys.
+    def records(self, tools: Collection[str] | None = None) -> Iterator[Record]:
+        """Recorded calls with their responses, in the order of their keys.
+
+        Args:
+            tools: names of those tools whose calls are asked for; by default all.
 
         Raises:
             SnapshotCorruptError: a row is damaged.
         """
         handle = self._handle
         names = dict(self._rows("SELECT id, name FROM tools"))
+        wanted = [number for number, name in names.items() if tools is None or name in tools]
+        among = f"WHERE tool_id IN ({', '.join('?' * len(wanted))})" if tools is not None else ""
+        statement = f"SELECT {', '.join(COLUMNS)} FROM responses {among} ORDER BY id"  # noqa: S608
         try:
-            for row in handle.connection.execute(f"SELECT {', '.join(COLUMNS)} FROM responses ORDER BY id"):  # noqa: S608
+            for row in handle.connection.execute(statement, wanted if among else ()):
                 yield from_row(row, names, handle.unpacker)
         except (sqlite3.DatabaseError, SnapshotCorruptError) as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None

@@ -4,8 +4,11 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
+
+import orjson
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import ConfigurationError, SnapshotError, SnapshotFormatError, SnapshotWriteError
@@ -24,6 +27,7 @@ from toolorch_env.store.records import Record, in_batches
 from toolorch_env.store.sealing import all_links, write_snapshot
 from toolorch_env.store.sources import PROVENANCE, Source
 from toolorch_env.store.stored_tasks import same_tasks
+from toolorch_env.store.workflows import WorkflowSet
 
 Place = Where | BinaryIO
 """A bundled snapshot, a file, the URL of a database, or an open file of JSON lines."""
@@ -230,3 +234,34 @@ def diff(left: Place | Source, right: Place | Source, *, max_examples: int = 5) 
     """
     with open_source(left) as first, open_source(right) as second:
         return difference(first, second, max_examples)
+
+
+@dataclass(frozen=True)
+class _WithWorkflows:
+    """Recorded calls with other workflows."""
+
+    source: Source
+    workflows: bytes
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.source, name)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+def with_workflows(source: Place | Source, workflows: WorkflowSet, target: Place, *, overwrite: bool = False) -> int:
+    """Copies recorded calls, with other workflows in place of their own; returns their number.
+
+    Args:
+        source, target, overwrite: as for :func:`copy`. Both may be the same file.
+        workflows: the workflows, which the target is compiled for.
+
+    Raises:
+        WorkflowError: the workflows do not fit the tools.
+        SnapshotError: as :func:`copy`.
+    """
+    with open_source(source) as opened:
+        workflows.check_tools(opened.tools)
+        document = workflows.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        return copy(_WithWorkflows(opened, orjson.dumps(document)), target, overwrite=overwrite)

@@ -1,6 +1,5 @@
 """Workflow files: templates of tool calls whose arguments are bound to the query or to earlier responses."""
 
-import string
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -10,29 +9,24 @@ from typing import Annotated, Any, Literal, Self
 
 import orjson
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.store.compiled import Link
+from toolorch_env.store.grammar import Model, Name, Paraphrase, RecordedParaphrase, ToolGrammar, template_slots
 from toolorch_env.store.selection import Selector, named_literals, with_literals
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.yaml_reader import read_yaml
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
 
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class QueryArgument(_Model):
+class QueryArgument(Model):
     """An argument whose value the query says: ``{query: origin}``."""
 
     query: Name
 
 
-class ResponseArgument(_Model):
+class ResponseArgument(Model):
     """An argument that is taken from an earlier response: ``{from: flights, select: "flights[0].tail_number"}``.
 
     The expression may name literals of the query, as ``flights[?carrier == $carrier].tail_number | [0]`` does. Then
@@ -60,12 +54,12 @@ Argument = Annotated[
 ]
 
 
-class WorkflowStep(_Model):
+class WorkflowStep(Model):
     """One call of a workflow."""
 
     id: Name
     tool: str
-    arguments: dict[str, Argument] = {}
+    arguments: dict[str, Argument] = Field(default={})
     after: tuple[Name, ...] = ()
 
     @property
@@ -75,7 +69,7 @@ class WorkflowStep(_Model):
         return taken.union(self.after)
 
 
-class Workflow(_Model):
+class Workflow(Model):
     """A DAG of tool calls and the ways in which a user may ask for it.
 
     ``frequency`` says how many traces a mined workflow was seen in; tasks are not drawn by it.
@@ -83,7 +77,7 @@ class Workflow(_Model):
 
     name: Name
     description: str = ""
-    literals: dict[Name, Name] = {}
+    literals: dict[Name, Name] = Field(default={})
     steps: tuple[WorkflowStep, ...] = Field(min_length=1)
     phrasings: tuple[str, ...] = Field(min_length=1)
     frequency: int | None = Field(default=None, ge=1)
@@ -186,12 +180,25 @@ class Workflow(_Model):
                     yield f"workflow {self.name!r}, step {step.id!r}: {problem.message}"
 
 
-class WorkflowSet(_Model):
-    """All workflows of one domain, with what their queries are made of."""
+class WorkflowSet(Model):
+    """All workflows of one domain, with what their queries are made of.
+
+    Attributes:
+        domain: name of the domain.
+        kinds: forms of values, each with a description.
+        distractions: sentences that mention values nobody needs; their slots are kinds.
+        grammar: by tool, how a step that calls it is said in queries that are composed.
+        paraphrases: by kind, other ways to say its values.
+        rewrites: other versions of phrasings, by the phrasing, as a language model has worded them.
+        workflows: the workflows.
+    """
 
     domain: Name
-    kinds: dict[Name, str] = {}
+    kinds: dict[Name, str] = Field(default={})
     distractions: tuple[str, ...] = ()
+    grammar: dict[str, ToolGrammar] = Field(default={}, exclude_if=not_)
+    paraphrases: dict[Name, tuple[Paraphrase, ...]] = Field(default={}, exclude_if=not_)
+    rewrites: dict[str, tuple[str, ...]] = Field(default={}, exclude_if=not_)
     workflows: tuple[Workflow, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -208,6 +215,16 @@ class WorkflowSet(_Model):
                 raise ValueError(f"the distraction {sentence!r} uses the kind {kind!r}, which is not declared")
         return self
 
+    @model_validator(mode="after")
+    def _check_words(self) -> Self:
+        for kind in sorted(self.paraphrases.keys() - self.kinds.keys()):
+            raise ValueError(f"there are paraphrases for the kind {kind!r}, which is not declared")
+        for phrasing, others in self.rewrites.items():
+            for other in others:
+                if template_slots(other) != template_slots(phrasing):
+                    raise ValueError(f"the rewrite {other!r} does not have the slots of {phrasing!r}")
+        return self
+
     def links(self) -> set[Link]:
         """The ways in which values flow in any of the workflows."""
         return {link for workflow in self.workflows for link in workflow.links()}
@@ -219,8 +236,20 @@ class WorkflowSet(_Model):
             WorkflowError: a tool or parameter is unknown, or a required parameter is not bound.
         """
         problems = [problem for workflow in self.workflows for problem in workflow.problems(tools)]
+        problems += self._word_problems(tools)
         if problems:
             raise WorkflowError("; ".join(problems[:10]))
+
+    def _word_problems(self, tools: ToolSet) -> Iterator[str]:
+        for name, grammar in self.grammar.items():
+            if name not in tools:
+                yield f"the grammar names a tool {name!r}, which does not exist"
+            elif unknown := grammar.unknown_parameters(set(tools.signature(name).parameters)):
+                yield f"the grammar of {name!r} names parameters that it does not have: {', '.join(sorted(unknown))}"
+        for kind, paraphrases in self.paraphrases.items():
+            for paraphrase in paraphrases:
+                if isinstance(paraphrase, RecordedParaphrase) and paraphrase.tool not in tools:
+                    yield f"the paraphrases of {kind!r} name a tool {paraphrase.tool!r}, which does not exist"
 
 
 def _check_selection(argument: ResponseArgument) -> None:
@@ -230,22 +259,6 @@ def _check_selection(argument: ResponseArgument) -> None:
         raise WorkflowError(f"{argument.select!r} and its `values` do not name the same literals: {odd}")
     for select in (argument.written(dict.fromkeys(named, "")), *argument.values.values()):
         Selector(select)
-
-
-def template_slots(template: str) -> set[str]:
-    """Names of the ``{slots}`` of a phrasing.
-
-    Raises:
-        ValueError: a brace is not closed, or a slot is more than a name.
-    """
-    slots = set()
-    for _, name, spec, conversion in string.Formatter().parse(template):
-        if name is None:
-            continue
-        if not name.isidentifier() or spec or conversion:
-            raise ValueError(f"{template!r}: {{{name}}} is not a plain slot")
-        slots.add(name)
-    return slots
 
 
 def parse_workflows(document: Any, where: str = "workflows") -> WorkflowSet:
