@@ -198,7 +198,9 @@ def _show_rewriting(found: "Rewriting", target: Path) -> None:
             table.add_row(escape(f"  {reason}"), f"{count:,}")
     console.print(table)
     if found.interrupted:
-        error_console.print("interrupted: what was accepted is kept. Run the same command again to go on.")
+        error_console.print(
+            f"interrupted: what was accepted is kept. To go on, rewrite {escape(str(target))}, in place."
+        )
     phrasings = sum(map(bool, found.workflows.rewrites.values()))
     told = f"{counted(phrasings, 'phrasing')} with other versions"
     console.print(f"{escape(str(target))}: {told}", soft_wrap=True, highlight=False)

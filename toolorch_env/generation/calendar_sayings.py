@@ -1,6 +1,6 @@
 """Dates in words: by the calendar, counted from another date, or from today."""
 
-from calendar import day_name, month_name, monthrange
+from calendar import monthrange
 from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
@@ -10,6 +10,9 @@ from toolorch_env.generation.sayings import Saying
 MAX_DAYS = 14
 """Dates are counted from others that are at most that far away."""
 
+_MONTHS = ("", "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
+           "November", "December")  # fmt: skip
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
             "thirteen", "fourteen")  # fmt: skip
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
@@ -63,13 +66,13 @@ def _by_calendar(day: date, draws: Draws, today: str, avoid: Collection[str]) ->
 
 
 def _calendar_words(day: date) -> Iterator[str]:
-    month, year = f"{month_name[day.month]} {day.year}", day.year
+    month, year = f"{_MONTHS[day.month]} {day.year}", day.year
     yield f"the {day.day}{_ending(day.day)} of {month}"
-    yield f"{month_name[day.month]} {day.day}{_ending(day.day)}, {year}"
-    yield f"the {_ORDINALS[(day.day - 1) // 7]} {day_name[day.weekday()]} of {month}"
+    yield f"{_MONTHS[day.month]} {day.day}{_ending(day.day)}, {year}"
+    yield f"the {_ORDINALS[(day.day - 1) // 7]} {_DAYS[day.weekday()]} of {month}"
     last = monthrange(year, day.month)[1]
     if last - day.day < 7:
-        yield f"the last {day_name[day.weekday()]} of {month}"
+        yield f"the last {_DAYS[day.weekday()]} of {month}"
     if day.day == last:
         yield f"the last day of {month}"
     if (day.month, day.day) in _FEASTS:

@@ -47,7 +47,7 @@ class Phraser:
         if style == "written":
             return tuple((text,) for text in workflow.phrasings)
         if style == "rewritten":
-            return tuple((other,) for text in workflow.phrasings for other in self._rewrites.get(text, (text,)))
+            return tuple((other,) for text in workflow.phrasings for other in self._rewrites.get(text) or (text,))
         return self.composed(workflow.order, style)
 
     def composed(self, steps: Sequence[WorkflowStep], style: Style) -> tuple[Sentences, ...]:

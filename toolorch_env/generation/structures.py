@@ -1,5 +1,6 @@
 """Which workflows differ in nothing but words: held out are both of them, or neither."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
@@ -58,9 +59,9 @@ class _Colours:
             if isinstance(argument, QueryArgument):
                 yield name, argument.query, "$"
                 continue
-            numbers = {
-                literal: number for number, literal in enumerate(sorted(argument.values, key=argument.select.find))
-            }
+            named = re.findall(r"\$(\w+)", argument.select)  # in their order there, whatever they are called
+            ordered = sorted(argument.values, key=named.index)
+            numbers = {literal: number for number, literal in enumerate(ordered)}
             yield name, argument.step, str(jmespath.compile(argument.written(numbers)).parsed)  # however it is spelt
             for literal, number in numbers.items():
                 yield name, literal, f"${number} {argument.values[literal]}"
