@@ -154,6 +154,27 @@ def test_interrupted_it_keeps_what_was_accepted_and_goes_on(
     assert len(server.asked) == 3 + len(WRITTEN) - 2
 
 
+def test_interrupted_on_the_way_to_another_file_it_goes_on_there(
+    toolorch: Command, mine: str, server: ChatServer, url: str
+) -> None:
+    def answer(messages: Messages) -> str | Response:
+        if len(server.asked) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            return Silence()
+        return reworded(messages)
+
+    server.answer = answer
+    rewriting = ("--model", "rules", "--base-url", url, "--concurrency", "1")
+    done = toolorch("workflows", "rewrite", mine, *rewriting, "--out", "other.sqlite")
+    assert done.code == 130
+    assert "rewrite other.sqlite, in place" in " ".join(done.err.split())
+    server.answer = reworded
+    assert toolorch("workflows", "rewrite", "other.sqlite", *rewriting).code == 0
+    assert set(workflows_in("other.sqlite").rewrites) == WRITTEN
+    assert not workflows_in(mine).rewrites
+    assert len(server.asked) == 3 + len(WRITTEN) - 2
+
+
 def test_bad_use_is_told_in_one_line_and_nothing_is_written(
     toolorch: Command, mine: str, folder: Path, url: str
 ) -> None:

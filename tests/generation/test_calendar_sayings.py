@@ -12,8 +12,9 @@ from toolorch_env.core.draws import Draws
 from toolorch_env.generation.calendar_sayings import MAX_DAYS, is_date, say_date
 from toolorch_env.generation.sayings import Saying
 
-MONTHS = {name: number for number, name in enumerate(calendar.month_name) if name}
-WEEKDAYS = {name: number for number, name in enumerate(calendar.day_name)}
+MONTHS = {"January": 1, "February": 2, "March": 3, "April": 4, "May": 5, "June": 6, "July": 7, "August": 8,
+          "September": 9, "October": 10, "November": 11, "December": 12}  # fmt: skip
+WEEKDAYS = {"Monday": 0, "Tuesday": 1, "Wednesday": 2, "Thursday": 3, "Friday": 4, "Saturday": 5, "Sunday": 6}
 COUNTED = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
            "thirteen", "fourteen"]  # fmt: skip
 PLACES = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
@@ -88,6 +89,12 @@ def test_dates_to_avoid_are_not_named(day: date, seed: int) -> None:
     saying = say_date(day.isoformat(), Draws(seed), avoid=avoid)
     assert saying.today not in avoid
     assert not avoid & set(re.findall(ISO, saying.text))
+
+
+def test_the_words_do_not_follow_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calendar, "month_name", ["", *["?"] * 12])
+    monkeypatch.setattr(calendar, "day_name", ["?"] * 7)
+    assert not any("?" in say_date("2013-03-07", Draws(seed)).text for seed in range(100))
 
 
 def test_every_form_is_used() -> None:

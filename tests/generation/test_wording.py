@@ -10,7 +10,7 @@ from small_world import TOOLS, WORKFLOWS, workflow_set
 from stateful_world import BANK_TOOLS, bank_workflows
 from worlds import WORLD_NAMES, snapshot_path, world
 
-from toolorch_env.core.calls import ToolSet
+from toolorch_env.core.calls import Call, ToolSet
 from toolorch_env.core.draws import Draws
 from toolorch_env.core.errors import TaskError, WorkflowError
 from toolorch_env.core.tasks import Task
@@ -200,6 +200,54 @@ def test_words_that_the_solution_is_to_find_out_are_not_told() -> None:
         assert not any("of the list" in task.query[m.start : m.end] for m in task.mentions)
 
 
+def test_listed_words_that_the_solution_is_to_find_out_are_not_told() -> None:
+    words = {"paraphrases": {"author": [{"listed": {"the poet": "A1", "the critic": "A2"}, "tool": "get_author"}]}}
+    generator = library(**words)
+    told = draw(generator, 200, values="implicit", exclude_tools=["get_author"], split="test_workflows")
+    assert any("he poet" in task.query for task in told)
+    for task in draw(generator, 200, values="implicit", include_tools=["get_author"]):
+        assert "he poet" not in task.query
+        assert "he critic" not in task.query
+
+
+@pytest.mark.skipif("travel" not in WORLD_NAMES, reason="the bundled snapshot was not built")
+@pytest.mark.parametrize(
+    ("tool", "argument", "fields"),
+    [
+        ("get_airline", "carrier", ["name"]),
+        ("get_country", "country_code", ["name"]),
+        ("get_airport", "iata", ["name"]),
+    ],
+)
+def test_travel_tells_no_name_that_a_call_is_to_find_out(tool: str, argument: str, fields: list[str]) -> None:
+    travel, checked = world("travel"), 0
+    for task in draw(world("travel").generator, 60, values="implicit", styles=["plain"], include_tools=[tool]):
+        for call in task.reference:
+            if call.tool == tool and any(mention.value == call.arguments[argument] for mention in task.mentions):
+                made = travel.snapshot.tools.canonical(Call(call.tool, call.arguments))
+                body = travel.replay.answer(made).body
+                assert not any(re.search(rf"\b{re.escape(body[field])}\b", task.query) for field in fields)
+                checked += 1
+    assert checked > 5
+
+
+def test_resolutions_end_in_the_value_as_the_call_takes_it() -> None:
+    words = {"paraphrases": {"year": [{"listed": {"the first of all": 1900.0}}]}}
+    said = [m for task in draw(library(**words), 200, values="implicit") for m in task.mentions if m.resolution]
+    assert said
+    assert {mention.resolution for mention in said} == {"the first of all = 1900"}
+
+
+def test_terse_words_that_do_not_fit_give_way_to_others_of_the_grammar() -> None:
+    grammar = {
+        "search_authors": {"asks": ["list the authors born from {born_from} on"], "terse": "authors up to {limit}"}
+    }
+    generator = library(grammar=grammar)
+    for task in draw(generator, 20, styles=["terse"], split="test_workflows", include_tools=["search_authors"]):
+        assert "ist the authors born from" in task.query
+        assert "up to" not in task.query
+
+
 def test_no_words_are_another_value_of_the_kind() -> None:
     words = {"paraphrases": {"author": [{"listed": {"A2": "A1", "the second": "A2", "the first": "A1"}}]}}
     said = {
@@ -230,6 +278,16 @@ def test_a_sentence_begins_with_a_capital_letter_and_a_greeting_comes_first() ->
         assert task.query[0].isupper() or task.query[0].isdigit()
         if "+chatty+" in task.id and "Hello!" in task.query:
             assert task.query.startswith("Hello!")
+
+
+def test_small_talk_separates_no_step_from_the_one_it_refers_to() -> None:
+    small_talk = re.compile(r"(My favourite is \w+|I was born in \w+|I never read on \w+)\. ")
+    steps = re.compile(r"(Could you please|What I need first|Would you|Once you have that|After that|And then please)")
+    separated = 0
+    for task in draw(library(), 300, styles=["chatty"], distractions=2, min_steps=2):
+        places = [found.start() for found in steps.finditer(task.query)]
+        separated += any(min(places) < found.start() < max(places) for found in small_talk.finditer(task.query))
+    assert not separated
 
 
 def test_mixed_values_are_said_either_way() -> None:
@@ -284,8 +342,13 @@ def test_a_query_gives_the_date_of_today_once_before_it_is_needed() -> None:
         ({"paraphrases": {"author": [{"listed": {}}]}}, "listed"),
         ({"paraphrases": {"author": [{"listed": {" ": "A1"}}]}}, "cannot stand in a query"),
         ({"paraphrases": {"author": [{"listed": {"\ud800": "A1"}}]}}, "cannot stand in a query"),
-        ({"paraphrases": {"year": [{"listed": {"never": float("nan")}}]}}, "which is no value"),
+        ({"paraphrases": {"year": [{"listed": {"never": float("nan")}}]}}, "nan is no value"),
         ({"paraphrases": {"year": [{"listed": {"never": None}}]}}, "listed"),
+        ({"paraphrases": {"year": [{"listed": {"never": True}}]}}, "listed"),
+        ({"paraphrases": {"year": [{"listed": {"never": ""}}]}}, "listed"),
+        ({"paraphrases": {"year": [{"listed": {"never": 2**70}}]}}, "listed"),
+        ({"paraphrases": {"year": [{"listed": {"never": 1}, "tool": "get_poet"}]}}, "get_poet"),
+        ({"rewrites": {"Where does {author_id} live?": []}}, "no versions of the phrasing"),
         ({"grammar": {"get_author": {"asks": [" "]}}}, "says nothing"),
         ({"grammar": {"get_author": {"asks": ["get"], "selections": {"name": "{result} {x}"}}}}, "no other"),
     ],

@@ -142,7 +142,7 @@ def _drawing(generator: str | None, snapshot: Snapshot, env_id: str) -> TaskGene
 
     found = as_generator(generator, snapshot)
     if isinstance(found, GraphGenerator) and env_id == "ToolOrch-v0":
-        return GraphGenerator(snapshot, found.graph.within(snapshot.links))
+        return found.within(snapshot.links)
     return found
 
 

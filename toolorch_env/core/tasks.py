@@ -19,8 +19,8 @@ class Mention:
         value: the value as a call takes it.
         kind: the form of the value (``airport``, ``date``, ...), never its role.
         start, end: the query's characters ``[start, end)`` that say it.
-        resolution: how these words give the value where they do not say it as it is, ``"2013-03-04 + 3 days"`` for
-            "three days after 2013-03-04"; empty where they do.
+        resolution: how these words give the value where they do not say it as it is, for "three days after 2013-03-04"
+            ``"2013-03-04 + 3 days = 2013-03-07"``; empty where they do.
     """
 
     value: Any

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from datetime import date, timedelta
 
 from toolorch_env.core.draws import Draws
+from toolorch_env.generation.described_phrasing import ordinal_ending
 from toolorch_env.generation.sayings import Saying
 
 MAX_DAYS = 14
@@ -67,8 +68,8 @@ def _by_calendar(day: date, draws: Draws, today: str, avoid: Collection[str]) ->
 
 def _calendar_words(day: date) -> Iterator[str]:
     month, year = f"{_MONTHS[day.month]} {day.year}", day.year
-    yield f"the {day.day}{_ending(day.day)} of {month}"
-    yield f"{_MONTHS[day.month]} {day.day}{_ending(day.day)}, {year}"
+    yield f"the {day.day}{ordinal_ending(day.day)} of {month}"
+    yield f"{_MONTHS[day.month]} {day.day}{ordinal_ending(day.day)}, {year}"
     yield f"the {_ORDINALS[(day.day - 1) // 7]} {_DAYS[day.weekday()]} of {month}"
     last = monthrange(year, day.month)[1]
     if last - day.day < 7:
@@ -77,10 +78,6 @@ def _calendar_words(day: date) -> Iterator[str]:
         yield f"the last day of {month}"
     if (day.month, day.day) in _FEASTS:
         yield f"{_FEASTS[day.month, day.day]} {year}"
-
-
-def _ending(number: int) -> str:
-    return "th" if 11 <= number <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
 
 
 def _from_another_day(day: date, draws: Draws, today: str, avoid: Collection[str]) -> Saying:

@@ -67,8 +67,8 @@ class TaskComposer:
         reference = source.reference(trace)
         needed = [value for call in reference for value in call.arguments.values()]
         for sentence in self._draw_distractions(draws, constraints, needed):
-            ends = (len(sentences), 0)
-            place = 1 + draws.below(len(sentences)) if style == "chatty" else ends[draws.below(2)]
+            first = int(style == "chatty")  # which has a greeting first and thanks last
+            place = (len(sentences) - first, first)[draws.below(2)]
             sentences.insert(place, sentence)
         if constraints.values != "explicit":
             sentences, today = self._said_otherwise(draws, sentences, source, needed, constraints.values)

@@ -60,7 +60,12 @@ def _nth(index: int) -> str:
 
 
 def _ordinal(index: int) -> str:
-    return _ORDINALS[index] if index < len(_ORDINALS) else f"{index + 1}th"
+    return _ORDINALS[index] if index < len(_ORDINALS) else f"{index + 1}{ordinal_ending(index + 1)}"
+
+
+def ordinal_ending(number: int) -> str:
+    """What follows a number that counts a place: ``st`` after 21."""
+    return "th" if 11 <= number % 100 <= 13 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
 
 
 def purpose(tool: Tool, tools: ToolSet) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from toolorch_env.generation.splits import is_held_out
 from toolorch_env.generation.structures import structure_of
 from toolorch_env.generation.tool_graph import ToolGraph, infer_tool_graph
 from toolorch_env.store.bundled import open_snapshot
-from toolorch_env.store.compiled import Compiled
+from toolorch_env.store.compiled import Compiled, Link
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.workflows import QueryArgument, ResponseArgument, WorkflowSet, parse_workflows
 
@@ -63,7 +63,7 @@ class GraphGenerator:
     A workflow is drawn from the tool graph as :mod:`toolorch_env.generation.graph_walks` says; one that no recorded
     responses satisfy, whose traces all repeat a call or a value, or that is stored in the snapshot under another name,
     is drawn anew and counted in :attr:`counts`. Then one of its traces is drawn, uniformly among all valid ones of the
-    split, and phrased from the tools' descriptions.
+    split, and worded as those of written workflows are; written phrasings it has none of.
 
     Every task comes from one of ``variety`` draws of a workflow for its structural constraints, so that workflows can
     be kept: the first tasks are slow, later ones fast. The same seed gives the same task, whatever was drawn before.
@@ -90,6 +90,10 @@ class GraphGenerator:
         self.counts: Counter[str] = Counter()
         self._source = lru_cache(_CACHED)(self._make_source)
         self._drawn = lru_cache(8 * _CACHED)(self._draw_name)
+
+    def within(self, links: Collection[Link]) -> "GraphGenerator":
+        """The same with those edges of the graph alone in which values flow in these ways."""
+        return type(self)(self.snapshot, self.graph.within(links), variety=self.variety)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"snapshot": self.snapshot, "variety": self.variety, "_graph": self.__dict__.get("graph", self._graph)}

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from toolorch_env.core.canonical import canonical_json
+from toolorch_env.core.canonical import canonical_json, plain
 from toolorch_env.core.draws import Draws
 from toolorch_env.core.progress import stands_alone
 from toolorch_env.generation.calendar_sayings import is_date, say_date
@@ -90,7 +90,7 @@ def _said(paraphrase: Paraphrase, bodies: Mapping[str, list[Any]]) -> Iterator[t
         yield from _told_by(paraphrase, bodies[paraphrase.tool])
     else:
         for text, value in paraphrase.listed.items():
-            yield value, Saying(text, f"{text} = {value_text(value)}")
+            yield value, Saying(text, f"{text} = {value_text(plain(value))}", tool=paraphrase.tool)
 
 
 def _told_by(paraphrase: RecordedParaphrase, bodies: Iterable[Any]) -> Iterator[tuple[Any, Saying]]:

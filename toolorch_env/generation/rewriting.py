@@ -34,7 +34,7 @@ You read values out of requests. You get a template, in which each slot in brace
 the same in other words, with values in place of the slots. Answer with one JSON object that gives for each slot's name
 the value that has its role in the request, and with nothing else."""
 
-_THOUGHT = re.compile(r"^\s*<think>.*?</think>", re.DOTALL)
+_THOUGHT = re.compile(r"^(?:\s*<think>)?.*?</think>", re.DOTALL)  # some servers cut off what opens it
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,14 @@ class _Colours:
             named = re.findall(r"\$(\w+)", argument.select)  # in their order there, whatever they are called
             ordered = sorted(argument.values, key=named.index)
             numbers = {literal: number for number, literal in enumerate(ordered)}
-            yield name, argument.step, str(jmespath.compile(argument.written(numbers)).parsed)  # however it is spelt
+            yield name, argument.step, _meaning(argument.written(numbers))
             for literal, number in numbers.items():
-                yield name, literal, f"${number} {argument.values[literal]}"
+                yield name, literal, f"${number} {_meaning(argument.values[literal])}"
+
+
+def _meaning(expression: str) -> str:
+    """A JMESPath expression, however it is spelt."""
+    return str(jmespath.compile(expression).parsed)
 
 
 def _digest(*parts: bytes) -> bytes:

@@ -50,8 +50,9 @@ class ToldSteps:
 
     def _clause(self, index: int, step: WorkflowStep) -> str:
         grammar, tool = self._grammars[index], self._tools[step.tool]
-        asks = [grammar.terse or grammar.asks[0]] if self._terse else grammar.asks
-        fitting = [ask for ask in asks if template_slots(ask) <= step.arguments.keys()]
+        fitting = [ask for ask in grammar.asks if template_slots(ask) <= step.arguments.keys()]
+        if self._terse and template_slots(grammar.terse or grammar.asks[0]) <= step.arguments.keys():
+            fitting = [grammar.terse or grammar.asks[0]]
         ask = self.draws.choose(fitting) if fitting else small(purpose(tool, self._tools))
         words = {name: self._value(argument) for name, argument in step.arguments.items()}
         left_out = [name for name in _literals_first(step) if name not in template_slots(ask)]

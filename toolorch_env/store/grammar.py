@@ -3,9 +3,10 @@
 import string
 from collections.abc import Mapping
 from math import isfinite
+from operator import not_
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.store.selection import Selector, named_literals, with_literals
@@ -93,18 +94,34 @@ class RecordedParaphrase(Model):
         return self
 
 
-class ListedParaphrase(Model):
-    """Ways to say values, listed one by one: ``listed: {January: 1, February: 2}``. Values are texts and numbers."""
+def _said_value(value: Any) -> Any:
+    """A value that words can stand for."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value == "":
+        raise ValueError(f"{value!r} is no text or number that words can stand for")
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError(f"{value} is beyond the whole numbers of 64 bits")
+    if isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{value} is no value")
+    return value
 
-    listed: dict[str, str | int | float] = Field(min_length=1)
+
+class ListedParaphrase(Model):
+    """Ways to say values, listed one by one: ``listed: {January: 1, February: 2}``. Values are texts and numbers.
+
+    Attributes:
+        listed: values, by the words for them.
+        tool: the tool whose responses tell what the words tell, as the one that gives the name of an airline by its
+            code does; empty if none does.
+    """
+
+    listed: dict[str, Annotated[str | int | float, BeforeValidator(_said_value)]] = Field(min_length=1)
+    tool: str = Field(default="", exclude_if=not_)
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        for words, value in self.listed.items():
+        for words in self.listed:
             if not words.strip() or not words.isprintable():
                 raise ValueError(f"{words!r} cannot stand in a query")
-            if isinstance(value, float) and not isfinite(value):
-                raise ValueError(f"{words!r} stands for {value}, which is no value")
         return self
 
 

@@ -14,7 +14,7 @@ from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.errors import WorkflowError
 from toolorch_env.store.compiled import Link
-from toolorch_env.store.grammar import Model, Name, Paraphrase, RecordedParaphrase, ToolGrammar, template_slots
+from toolorch_env.store.grammar import Model, Name, Paraphrase, ToolGrammar, template_slots
 from toolorch_env.store.selection import Selector, named_literals, with_literals
 from toolorch_env.store.snapshot import Snapshot
 from toolorch_env.store.yaml_reader import read_yaml
@@ -220,6 +220,8 @@ class WorkflowSet(Model):
         for kind in sorted(self.paraphrases.keys() - self.kinds.keys()):
             raise ValueError(f"there are paraphrases for the kind {kind!r}, which is not declared")
         for phrasing, others in self.rewrites.items():
+            if not others:
+                raise ValueError(f"there are no versions of the phrasing {phrasing!r}: leave the entry out")
             for other in others:
                 if template_slots(other) != template_slots(phrasing):
                     raise ValueError(f"the rewrite {other!r} does not have the slots of {phrasing!r}")
@@ -248,7 +250,7 @@ class WorkflowSet(Model):
                 yield f"the grammar of {name!r} names parameters that it does not have: {', '.join(sorted(unknown))}"
         for kind, paraphrases in self.paraphrases.items():
             for paraphrase in paraphrases:
-                if isinstance(paraphrase, RecordedParaphrase) and paraphrase.tool not in tools:
+                if paraphrase.tool and paraphrase.tool not in tools:
                     yield f"the paraphrases of {kind!r} name a tool {paraphrase.tool!r}, which does not exist"
 
 
