@@ -3,13 +3,14 @@
 This part knows no weights. Rewards and metrics both stand on it, so that they cannot disagree about what is done.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from toolorch_env.core.calls import Call, CanonicalCall, ToolSet
 from toolorch_env.core.canonical import token, tokens
 from toolorch_env.core.errors import TaskError
+from toolorch_env.core.matching import choose_step
 from toolorch_env.core.responses import SEEN_SOURCES, Response
 from toolorch_env.core.states import state_after
 from toolorch_env.core.tasks import Task
@@ -176,6 +177,11 @@ def _goes_on(edge: str, outside: str) -> bool:
     return edge.isdigit() and outside[0] in ".,:/-" and outside[1:].isdigit()
 
 
+def _as_set(steps: Iterable[int]) -> int:
+    """Steps as a bit mask."""
+    return sum(1 << step for step in steps)
+
+
 class Progress:
     """Mutable state of matching in one episode."""
 
@@ -233,15 +239,11 @@ class Progress:
         return Match(step, True, ordered, repeated)
 
     def _choose(self, open_steps: list[int], call: CanonicalCall, done_before: list[bool]) -> tuple[int, bool]:
-        """Which of several equal steps a call completes, and whether in order.
-
-        One whose turn it is, if there is one, and rather one that counts; else rather one that does not count.
-        """
+        """Which of several equal steps a call completes, and whether in order."""
         reference = self.reference.task.reference
         in_order = [index for index in open_steps if self._in_order(index, call, done_before)]
-        if in_order:
-            return min(in_order, key=lambda index: reference[index].optional), True
-        return max(open_steps, key=lambda index: reference[index].optional), False
+        optional = [index for index in open_steps if reference[index].optional]
+        return choose_step(_as_set(open_steps), _as_set(in_order), _as_set(optional)), bool(in_order)
 
     def _in_order(self, step: int, call: CanonicalCall, done_before: list[bool]) -> bool:
         """Whether all that a step needs had been done and seen before the turn of the call."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from toolorch_env.rewards.base import PotentialReward
+from toolorch_env.rewards.formulas import weighted_mean
 
 
 class AtomicReward(PotentialReward):
@@ -12,4 +13,4 @@ class AtomicReward(PotentialReward):
 
     def potential(self, atomic: Sequence[float], complete: Sequence[bool], ordered: Sequence[bool]) -> float:
         """See the class."""
-        return sum(atomic) / len(atomic)
+        return weighted_mean(1.0, atomic, ordered)

@@ -9,15 +9,7 @@ from toolorch_env.core.progress import Match, Progress, Reference
 from toolorch_env.core.responses import Response
 from toolorch_env.core.scoring import Score, Step
 from toolorch_env.rewards.credit import FULL, NONE, AtomicWeights, Credit, atomic_credit
-
-GRID = 2.0**32
-"""Potentials and penalties are multiples of 1 / GRID: their sums and differences are exact in 64-bit floats, so that
-the rewards of an episode add up to its potential minus its penalties to the last bit, for a solved one to 1.0."""
-
-
-def on_grid(value: float) -> float:
-    """The nearest multiple of 1 / :data:`GRID`."""
-    return round(value * GRID) / GRID
+from toolorch_env.rewards.formulas import on_grid, penalty_of
 
 
 class PotentialReward:
@@ -103,8 +95,7 @@ class PotentialScorer:
         if step is not None:
             self._potential = on_grid(self._reward.potential(*self._of_required()))
         rise = self._potential - before
-        # a reward that pays only at the end must not punish the way there
-        penalty = 0.0 if rise > 0 or match.ordered else self._reward.penalty
+        penalty = penalty_of(rise, match.ordered, self._reward.penalty)
         return Score(rise - penalty, self._potential, penalty, step, self._components(credit, match, rise, penalty))
 
     def finish(self, steps: Sequence[Step], answer: str | None) -> float:

@@ -7,6 +7,7 @@ from toolorch_env.core.canonical import canonical_json, rounded
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.core.progress import Reference
 from toolorch_env.core.responses import Response
+from toolorch_env.rewards.formulas import atomic_score, share
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,20 @@ class AtomicWeights:
     values: float = 0.4
     execution: float = 0.2
 
+    @property
+    def parts(self) -> tuple[float, float, float, float]:
+        """The weights in this order."""
+        return self.name, self.structure, self.values, self.execution
+
     def __post_init__(self) -> None:
-        parts = (self.name, self.structure, self.values, self.execution)
+        parts = self.parts
         if not (min(parts) >= 0 and abs(sum(parts) - 1) <= 1e-12):  # NaN fails both
             raise ConfigurationError(f"atomic weights must not be negative and must add up to 1, got {parts}")
 
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """The parts of an atomic score, each in [0, 1]."""
+    """The parts of an atomic score, each in [0, 1]; without the name, which is 0 or 1, all are 0."""
 
     name: float
     structure: float
@@ -42,13 +48,9 @@ class Credit:
 
     def total(self, weights: AtomicWeights) -> float:
         """The atomic score, in [0, 1]."""
-        total = (
-            weights.name * self.name
-            + weights.structure * self.structure
-            + weights.values * self.values
-            + weights.execution * self.execution
-        )
-        return min(1.0, total)  # weights add up to 1 but for rounding
+        if not self.name:
+            return 0.0
+        return atomic_score(weights.parts, self.structure, self.values, self.execution)
 
 
 FULL = Credit(1.0, 1.0, 1.0, 1.0)
@@ -73,8 +75,8 @@ def atomic_credit(reference: Reference, step: int, call: CanonicalCall, response
     equal = sum(same_value(call.arguments[name], wanted.arguments[name]) for name in shared)
     return Credit(
         name=1.0,
-        structure=fitting / len(every) if every else 1.0,  # |shared| / |every| * fitting / |shared|
-        values=equal / len(wanted.arguments) if wanted.arguments else 1.0,
+        structure=share(fitting, len(every)),  # |shared| / |every| * fitting / |shared|
+        values=share(equal, len(wanted.arguments)),
         execution=float(response.success and call.state == wanted.state),
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.rewards.base import PotentialReward
 from toolorch_env.rewards.credit import AtomicWeights
+from toolorch_env.rewards.formulas import weighted_mean
 
 
 class GraduatedReward(PotentialReward):
@@ -36,4 +37,4 @@ class GraduatedReward(PotentialReward):
 
     def potential(self, atomic: Sequence[float], complete: Sequence[bool], ordered: Sequence[bool]) -> float:
         """See the class."""
-        return (self.alpha * sum(atomic) + (1 - self.alpha) * sum(ordered)) / len(atomic)
+        return weighted_mean(self.alpha, atomic, ordered)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from toolorch_env.rewards.base import PotentialReward
+from toolorch_env.rewards.formulas import weighted_mean
 
 
 class OrchestrationReward(PotentialReward):
@@ -12,4 +13,4 @@ class OrchestrationReward(PotentialReward):
 
     def potential(self, atomic: Sequence[float], complete: Sequence[bool], ordered: Sequence[bool]) -> float:
         """See the class."""
-        return sum(ordered) / len(ordered)
+        return weighted_mean(0.0, atomic, ordered)
