@@ -16,8 +16,11 @@ ENVIRONMENTS = {
 }
 """Entry point of each environment by its id."""
 
+VECTOR_ENVIRONMENTS = {"ToolOrch-v0": "toolorch_env.envs.vector.env:ToolOrchVectorEnv"}
+"""Entry points of environments whose copies step at once (extra ``vector``)."""
+
 for _id, _entry_point in ENVIRONMENTS.items():
     if _id not in _gym.registry:
-        _gym.register(id=_id, entry_point=_entry_point)
+        _gym.register(id=_id, entry_point=_entry_point, vector_entry_point=VECTOR_ENVIRONMENTS.get(_id))
 
-__all__ = ["ENVIRONMENTS", "ToolOrchError", "__version__"]
+__all__ = ["ENVIRONMENTS", "VECTOR_ENVIRONMENTS", "ToolOrchError", "__version__"]

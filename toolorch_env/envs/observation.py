@@ -128,17 +128,22 @@ class Observer:
         }
 
 
+def words_of(text: str) -> list[str]:
+    """The words that the query's features are made of, in lower case."""
+    return _WORD.findall(text.lower())
+
+
 def _masked_words(task: Task) -> tuple[list[str], list[int]]:
     """Lower-case words of the query with each mention replaced by its kind, and where the mentions stand among them."""
     words: list[str] = []
     places: list[int] = []
     position = 0
     for mention in task.mentions:
-        words += _WORD.findall(task.query[position : mention.start].lower())
+        words += words_of(task.query[position : mention.start])
         places.append(len(words))
         words.append(f"<{mention.kind}>")
         position = mention.end
-    words += _WORD.findall(task.query[position:].lower())
+    words += words_of(task.query[position:])
     return words, places
 
 

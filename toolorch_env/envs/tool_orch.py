@@ -200,7 +200,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         self._observer = Observer(self.vocabulary, task)
         self._recent: dict[str, list[list[int]]] = {}
         self._link_values = LinkValues(self.snapshot)
-        self._mask = self._initial_mask()
+        self._mask = self.vocabulary.initial_mask(task)
         return self._observe(), {"task_id": task.id, "query": task.query}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
@@ -335,16 +335,6 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         self._mask[slots + 1] = self._mask[slots]  # the latest response becomes the second-latest
         self._mask[slots] = resolved
         self._observer.set_links(places, resolved)
-
-    def _initial_mask(self) -> np.ndarray:
-        vocabulary, task = self.vocabulary, self.episode.task
-        mask = np.zeros(vocabulary.mask_size, bool)
-        mask[vocabulary.offsets] = True  # finish, and leave out
-        for name in task.tools:
-            mask[1 + vocabulary.tool_index[name]] = True
-        for index, mention in enumerate(task.mentions):
-            mask[vocabulary.first_mention_positions(mention.value) + index] = True
-        return mask
 
     def _observe(self) -> Observation:
         return self._observer.observe(len(self.episode.steps) / self.max_calls)

@@ -12,6 +12,7 @@ import orjson
 from toolorch_env.core.calls import ToolSet
 from toolorch_env.core.canonical import canonical_json
 from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.core.tasks import Task
 from toolorch_env.store.compiled import Link
 from toolorch_env.store.snapshot import Snapshot
 
@@ -120,6 +121,16 @@ class Vocabulary:
         name = self.parameters[parameter]
         signatures = (self.toolset.signature(tool) for tool in self._owners[parameter])
         return any(s.parameters[name].fits(s.parameters[name].read(value)) for s in signatures)
+
+    def initial_mask(self, task: Task) -> np.ndarray:
+        """The choices that are open when the episode of a task begins, flat, bool; links are not."""
+        mask = np.zeros(self.mask_size, bool)
+        mask[self.offsets] = True  # finish, and leave out
+        for name in task.tools:
+            mask[1 + self.tool_index[name]] = True
+        for index, mention in enumerate(task.mentions):
+            mask[self.first_mention_positions(mention.value) + index] = True
+        return mask
 
     @cached_property
     def link_mask_positions(self) -> np.ndarray:

@@ -30,6 +30,10 @@ class TaskComposer:
         distractions: such sentences; their slots are kinds.
         paraphrases: other ways to say values.
         kind_of: for kinds whose paraphrases go by another name, that name.
+
+    Attributes:
+        pools: as given.
+        distractions: those sentences that there are values for.
     """
 
     def __init__(
@@ -41,8 +45,8 @@ class TaskComposer:
         kind_of: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._phraser = phraser
-        self._pools = pools
-        self._distractions = [template for template in distractions if all(pools.get(kind) for kind in template.slots)]
+        self.pools = pools
+        self.distractions = [template for template in distractions if all(pools.get(kind) for kind in template.slots)]
         self._paraphrases = paraphrases
         self._kind_of = kind_of
 
@@ -63,7 +67,9 @@ class TaskComposer:
         draws = Draws(variant)
         style = draws.choose(constraints.styles) if len(constraints.styles) > 1 else constraints.styles[0]
         kinds = source.workflow.literals
-        sentences = [Sentence(template, trace.literals, kinds) for template in draws.choose(self._told(source, style))]
+        sentences = [
+            Sentence(template, trace.literals, kinds) for template in draws.choose(self.phrasings(source, style))
+        ]
         reference = source.reference(trace)
         needed = [value for call in reference for value in call.arguments.values()]
         for sentence in self._draw_distractions(draws, constraints, needed):
@@ -75,7 +81,7 @@ class TaskComposer:
             sentences[style == "chatty" : 0] = today  # a greeting comes first
         query, mentions = compose(sentences)
         task = Task(
-            id=_task_id(name, trace, variant, constraints),
+            id=make_task_id(name, trace.number, variant, constraints),
             query=query,
             tools=_offer(draws, source, constraints),
             reference=reference,
@@ -88,7 +94,7 @@ class TaskComposer:
             raise TaskError(f"task {task.id!r} is not well posed: {'; '.join(problems)}")
         return task
 
-    def _told(self, source: TraceSource, style: Style) -> Sequence[Sequence[Template]]:
+    def phrasings(self, source: TraceSource, style: Style) -> Sequence[Sequence[Template]]:
         """The phrasings of a workflow in a style, sentence by sentence."""
         found = source.phrasings.get(style)
         if found is None:
@@ -123,10 +129,10 @@ class TaskComposer:
     def _draw_distractions(
         self, draws: Draws, constraints: TaskConstraints, needed: Sequence[Any]
     ) -> Iterator[Sentence]:
-        if not constraints.distractions or not self._distractions:
+        if not constraints.distractions or not self.distractions:
             return
-        count = min(1 + draws.below(constraints.distractions), len(self._distractions))
-        for template in draws.sample(self._distractions, count):
+        count = min(1 + draws.below(constraints.distractions), len(self.distractions))
+        for template in draws.sample(self.distractions, count):
             values = {kind: self._other_value(draws, kind, needed) for kind in template.slots}
             yield Sentence(template, values, {kind: kind for kind in template.slots})
 
@@ -169,7 +175,7 @@ class TaskComposer:
 
     def _other_value(self, draws: Draws, kind: str, needed: Sequence[Any]) -> Any:
         """A value of a kind that no reference call needs, if there is one."""
-        pool = self._pools[kind]
+        pool = self.pools[kind]
         value = draws.choose(pool)
         for _ in range(20):
             if value not in needed:
@@ -200,9 +206,10 @@ def read_task_id(task_id: str) -> tuple[str, int, int, TaskConstraints]:
     return name, int(number), int(variant, 16), constraints
 
 
-def _task_id(name: str, trace: Trace, variant: int, constraints: TaskConstraints) -> str:
+def make_task_id(name: str, trace: int, variant: int, constraints: TaskConstraints) -> str:
+    """The identifier of a task (see :func:`read_task_id`)."""
     excluded = [quote(tool, safe="") for tool in constraints.exclude_tools]
-    parts = (trace.number, f"{variant:x}", constraints.distractor_tools, _wording(constraints))
+    parts = (trace, f"{variant:x}", constraints.distractor_tools, _wording(constraints))
     return "/".join(map(str, (name, *parts, *excluded)))
 
 

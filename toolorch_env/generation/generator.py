@@ -100,7 +100,8 @@ class WorkflowGenerator:
         return {kind: [self._compiled.values[value_id] for value_id in sorted(pool)] for kind, pool in pools.items()}
 
     @cached_property
-    def _composer(self) -> TaskComposer:
+    def composer(self) -> TaskComposer:
+        """What makes tasks of traces."""
         words = self.workflows
         return TaskComposer(
             Phraser(self.snapshot.tools, words.grammar, words.rewrites),
@@ -119,13 +120,13 @@ class WorkflowGenerator:
     def sample(self, rng: np.random.Generator, constraints: TaskConstraints | Mapping[str, Any] | None = None) -> Task:
         """A task drawn under constraints (see :class:`TaskGenerator`)."""
         constraints = read_constraints(constraints)
-        sources = self._eligible(constraints)
+        sources = self.eligible(constraints)
         draws = Draws(int(rng.integers(2**63)))
         for _ in range(MAX_WORKFLOW_DRAWS):
             source = draws.choose(sources)
             trace = draw_trace(source, draws, constraints.split, MAX_TRACE_DRAWS)
             if trace is not None:
-                return self._composer.task(source.workflow.name, source, trace, draws.word() >> 32, constraints)
+                return self.composer.task(source.workflow.name, source, trace, draws.word() >> 32, constraints)
         if not any(source.is_feasible for source in sources):
             told = "; ".join(source.why_infeasible for source in sources[:5])
             raise ConstraintError(f"none of the workflows works on {self.snapshot.name!r}: {told}")
@@ -139,11 +140,16 @@ class WorkflowGenerator:
         try:
             name, _, _, constraints = read_task_id(task_id)
             self._check_names(constraints)
-            return self._composer.again(task_id, name, self.sources[name])
+            return self.composer.again(task_id, name, self.sources[name])
         except (ValueError, KeyError):
             raise TaskError(f"this generator has no task {task_id!r}") from None
 
-    def _eligible(self, constraints: TaskConstraints) -> tuple[TraceSource, ...]:
+    def eligible(self, constraints: TaskConstraints) -> tuple[TraceSource, ...]:
+        """The workflows that tasks are drawn from under constraints.
+
+        Raises:
+            ConstraintError: there are none.
+        """
         found = self._eligible_cache.get(constraints)
         if found is None:
             self._check_names(constraints)

@@ -12,7 +12,7 @@ is drawn is accepted or rejected; it stays uniform.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -59,6 +59,11 @@ class TraceJoin:
         self._builder = RelationBuilder(workflow, compiled, tools)
         self._max_merged_rows = max_merged_rows
         self._roots, self.count, self._equalities = count_tree(self.relations(), max_merged_rows)
+
+    @property
+    def roots(self) -> Sequence[Node]:
+        """The counted trees: a number is divided by their counts in turn, and each tree descended with what remains."""
+        return self._roots
 
     @property
     def is_exact(self) -> bool:

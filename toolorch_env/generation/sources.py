@@ -269,6 +269,20 @@ class TraceSource:
         for name, (_, _, tool, parameter) in self._places.items():
             yield self.workflow.literals[name], tool, parameter
 
+    @property
+    def selects_by_literals(self) -> bool:
+        """Whether selections name literals, so that rows of a step are not those of its tool's table."""
+        return self._written
+
+    def literal_columns(self) -> Iterator[tuple[int, int, int]]:
+        """For each literal, in order, a step, the column of its arguments that holds it, and the id of its default."""
+        for name, literal in self._literals.items():
+            yield literal.step, self._places[name][1], literal.default_id
+
+    def dependencies(self) -> Iterator[tuple[tuple[Binding, ...], tuple[int, ...]]]:
+        """For each step in order where its arguments come from, and which steps come first besides."""
+        yield from self._bindings
+
     def reference(self, trace: Trace) -> tuple[ReferenceCall, ...]:
         """The reference calls of a trace."""
         calls: list[ReferenceCall] = []

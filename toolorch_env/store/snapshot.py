@@ -3,11 +3,12 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zstandard
 
 from toolorch_env.core.calls import CanonicalCall, ToolSet
@@ -205,6 +206,20 @@ class Snapshot:
         """Number of calls that are found under a key with rounded fractions."""
         return int(self._rows("SELECT count(*) FROM rounded_keys")[0][0])
 
+    def digests(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row identifiers of all responses, ascending, and their digests; int64, shape (n,) each."""
+        rows = self._rows("SELECT id, digest FROM responses ORDER BY id")
+        found = np.array(rows, np.int64).reshape(-1, 2)
+        return found[:, 0], found[:, 1]
+
+    def failures(self) -> Iterator[Record]:
+        """Recorded calls that were not answered with a 2xx status, in the order of their keys.
+
+        Raises:
+            SnapshotCorruptError: a row is damaged.
+        """
+        return self._records("WHERE status NOT BETWEEN 200 AND 299", ())
+
     def records(self, tools: Collection[str] | None = None) -> Iterator[Record]:
         """Recorded calls with their responses, in the order of their keys.
 
@@ -214,13 +229,19 @@ class Snapshot:
         Raises:
             SnapshotCorruptError: a row is damaged.
         """
-        handle = self._handle
-        names = dict(self._rows("SELECT id, name FROM tools"))
-        wanted = [number for number, name in names.items() if tools is None or name in tools]
-        among = f"WHERE tool_id IN ({', '.join('?' * len(wanted))})" if tools is not None else ""
+        if tools is None:
+            return self._records("", ())
+        wanted = [number for number, name in self._tool_names().items() if name in tools]
+        return self._records(f"WHERE tool_id IN ({', '.join('?' * len(wanted))})", wanted)
+
+    def _tool_names(self) -> dict[int, str]:
+        return dict(self._rows("SELECT id, name FROM tools"))
+
+    def _records(self, among: str, parameters: Sequence[Any]) -> Iterator[Record]:
+        handle, names = self._handle, self._tool_names()
         statement = f"SELECT {', '.join(COLUMNS)} FROM responses {among} ORDER BY id"  # noqa: S608
         try:
-            for row in handle.connection.execute(statement, wanted if among else ()):
+            for row in handle.connection.execute(statement, parameters):
                 yield from_row(row, names, handle.unpacker)
         except (sqlite3.DatabaseError, SnapshotCorruptError) as error:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None

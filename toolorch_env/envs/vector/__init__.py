@@ -1,0 +1,1 @@
+"""The vector environment: all copies step at once, in integers."""
