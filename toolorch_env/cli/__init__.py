@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 import toolorch_env
-from toolorch_env.cli import importing, play, recording, snapshots, synthesize, workflows
+from toolorch_env.cli import importing, play, recording, snapshots, synthesize, train, workflows
 from toolorch_env.cli.display import console, error_console, showing_warnings
 from toolorch_env.core.errors import ToolOrchError
 
@@ -15,6 +15,7 @@ app.command()(play.demo)
 app.command()(play.evaluate)
 app.command()(play.play)
 app.command()(synthesize.synthesize)
+app.command()(train.train)
 app.add_typer(recording.app, name="record")
 app.add_typer(importing.app, name="import")
 app.add_typer(snapshots.app, name="snapshot")

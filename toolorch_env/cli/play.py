@@ -18,6 +18,7 @@ from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.core.scoring import Step
 from toolorch_env.envs.base import EpisodeEnv
+from toolorch_env.envs.blank_query import BlankQuery
 from toolorch_env.envs.messages import read_message
 from toolorch_env.envs.rendering import call_text
 from toolorch_env.envs.shortening import shorten_json
@@ -27,6 +28,7 @@ from toolorch_env.generation.constraints import TaskConstraints
 from toolorch_env.generation.fixed_tasks import FixedTasks
 from toolorch_env.generation.generator import TaskGenerator
 from toolorch_env.generation.registry import BUILT_IN, as_generator
+from toolorch_env.integrations.sb3_policy import TrainedPolicy
 from toolorch_env.policies.base import Policy
 from toolorch_env.policies.oracle import OraclePolicy, next_reference_call
 from toolorch_env.policies.random import RandomPolicy
@@ -71,7 +73,9 @@ def demo(
 @with_constraint_options
 def evaluate(
     asked: TaskConstraints,
-    policy: Annotated[str, typer.Option(help=f"Which policy: {', '.join(POLICIES)}.")],
+    policy: Annotated[
+        str, typer.Option(help=f"Which policy: {', '.join(POLICIES)}, or sb3:FILE.zip for one that was trained.")
+    ],
     snapshot: SnapshotOption = "travel",
     tasks: Annotated[
         int | None, typer.Option(help="Number of tasks to draw: by default 200, or all stored tasks, each once.", min=1)
@@ -79,12 +83,17 @@ def evaluate(
     seed: SeedOption = 0,
     generator: GeneratorOption = None,
     reward: RewardOption = "graduated",
+    blank_query: Annotated[
+        bool, typer.Option("--blank-query", help="Let observations tell nothing of the query (in numbers only).")
+    ] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the metrics as JSON.")] = None,
 ) -> None:
     """Play tasks with a policy and print its metrics. Tasks that are drawn are of the split test by default."""
     if json_file is not None:
         check_writable(json_file)
-    metrics = run_policy(policy, snapshot, asked, generator=generator, reward=reward, tasks=tasks, seed=seed)
+    metrics = run_policy(
+        policy, snapshot, asked, generator=generator, reward=reward, tasks=tasks, seed=seed, blank_query=blank_query
+    )
     table = metrics_table()
     add_metrics(table, policy, metrics)
     console.print(table)
@@ -121,19 +130,36 @@ def run_policy(
     reward: str = "graduated",
     tasks: int | None,
     seed: int,
+    blank_query: bool = False,
 ) -> Metrics:
     """Evaluates a policy with a progress bar."""
-    if name not in POLICIES:
-        raise ConfigurationError(f"there is no policy {name!r}; choose one of {', '.join(POLICIES)}")
-    policy = POLICIES[name]()
+    policy = _policy(name)
+    if blank_query and policy.env_id != "ToolOrch-v0":
+        raise ConfigurationError(f"{name!r} plays in words: only in numbers can the query be blanked out")
     opened = open_snapshot(snapshot)
     drawing = _drawing(generator, opened, policy.env_id)
     if "split" not in asked.model_fields_set and not isinstance(drawing, FixedTasks):
         asked = asked.model_copy(update={"split": "test"})
     env: Any = gym.make(policy.env_id, snapshot=opened, reward=reward, generator=drawing, constraints=asked)
+    if blank_query:
+        env = BlankQuery(env)
     played = tasks or _listed_tasks(env.unwrapped, drawing) or _DRAWN_TASKS
     with progress_bar(name, played if isinstance(played, int) else len(played)) as advance:
         return evaluate_policy(env, policy, tasks=played, seed=seed, progress=lambda _: advance())
+
+
+def _policy(name: str) -> Policy:
+    """The policy of that name.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    kind, _, path = name.partition(":")
+    if kind == "sb3" and path:
+        return TrainedPolicy(path)
+    if name not in POLICIES:
+        raise ConfigurationError(f"there is no policy {name!r}; choose one of {', '.join(POLICIES)}, or sb3:FILE.zip")
+    return POLICIES[name]()
 
 
 def _drawing(generator: str | None, snapshot: Snapshot, env_id: str) -> TaskGenerator:

@@ -13,6 +13,7 @@ from toolorch_env.core.tasks import Task
 from toolorch_env.envs.tool_orch import ToolOrchEnv
 from toolorch_env.envs.vector.copies import observations
 from toolorch_env.envs.vector.seeds import SeedStreams
+from toolorch_env.envs.vocabulary import Vocabulary
 from toolorch_env.generation.mixture import Reporting
 from toolorch_env.rewards import AtomicReward, BinaryReward, GraduatedReward, OrchestrationReward
 
@@ -63,6 +64,29 @@ class ToolOrchVectorEnv(VectorEnv[Observations, np.ndarray, np.ndarray]):
         self._seeds = SeedStreams(num_envs)
         self._has_begun = np.zeros(num_envs, bool)
         self._is_drawn = np.zeros(num_envs, bool)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What the components of an action mean."""
+        return self._scalar.vocabulary
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """What a method gives for each copy, or an attribute that is the same for all, as other environments do it.
+
+        Args:
+            name: ``action_masks``, ``task``, ``episode``, ``vocabulary`` or another attribute.
+            *args, **kwargs: none.
+        """
+        if name == "action_masks":
+            return tuple(self.action_masks())
+        if name in ("task", "episode"):
+            return tuple(getattr(self, name)(copy) for copy in range(self.num_envs))
+        found = getattr(self, name) if hasattr(self, name) else getattr(self._scalar, name)
+        return (found,) * self.num_envs
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute of each copy (see :meth:`call`)."""
+        return self.call(name)
 
     def action_masks(self) -> np.ndarray:
         """Which choices are open in each copy, bool, shape (num_envs, sum of ``single_action_space.nvec``)."""

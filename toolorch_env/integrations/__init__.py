@@ -1,0 +1,1 @@
+"""One small module for each trainer, each an extra."""
