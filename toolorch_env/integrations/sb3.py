@@ -10,13 +10,14 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from toolorch_env.core.errors import ConfigurationError
-from toolorch_env.envs.vocabulary import Vocabulary
+from toolorch_env.envs.observation import CONTEXT_BUCKETS, KIND_BUCKETS, QUERY_BUCKETS
+from toolorch_env.envs.vocabulary import MAX_MENTIONS, Vocabulary
 
 _NOTHING: dict[str, Any] = {}
 
 
 def make_vec_env(
-    num_envs: int = 256, *, seed: int | None = None, native: bool = True, **kwargs: Any
+    num_envs: int = 256, *, seed: int | None = None, native: bool = True, word_dropout: float = 0.0, **kwargs: Any
 ) -> "ToolOrchVecEnv":
     """Copies of ``ToolOrch-v0`` for Stable-Baselines3 and sb3-contrib's ``MaskablePPO``.
 
@@ -24,6 +25,8 @@ def make_vec_env(
         num_envs: number of copies.
         seed: of the first copy; the next one has the next seed, and so on.
         native: whether all copies step at once in compiled code (extra ``vector``); else one after the other.
+        word_dropout: share of the query's features that are left out of the observations of an episode, drawn anew for
+            each: what is learned then depends less on single words.
         **kwargs: as for :class:`toolorch_env.envs.tool_orch.ToolOrchEnv`.
 
     Raises:
@@ -41,7 +44,7 @@ def make_vec_env(
         env = gym.vector.SyncVectorEnv(
             [lambda: ToolOrchEnv(**shared)] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP
         )
-    made = ToolOrchVecEnv(env)
+    made = ToolOrchVecEnv(env, word_dropout, seed)
     made.seed(seed)
     return made
 
@@ -55,18 +58,28 @@ class ToolOrchVecEnv(VecEnv):
 
     Args:
         env: a vector environment in the autoreset mode SAME_STEP.
+        word_dropout: share of the query's features that are left out, from 0 to below 1.
+        seed: decides which.
 
     Raises:
-        ConfigurationError: it is in another mode.
+        ConfigurationError: it is in another mode, or there is no such share.
     """
 
-    def __init__(self, env: gym.vector.VectorEnv[Any, Any, Any]) -> None:
+    def __init__(
+        self, env: gym.vector.VectorEnv[Any, Any, Any], word_dropout: float = 0.0, seed: int | None = None
+    ) -> None:
         if env.metadata.get("autoreset_mode") is not AutoresetMode.SAME_STEP:
             raise ConfigurationError("Stable-Baselines3 needs a vector environment with autoreset_mode SAME_STEP")
         self.env: Any = env
         super().__init__(env.num_envs, env.single_observation_space, env.single_action_space)
         self.render_mode = getattr(env, "render_mode", None)
         self._actions = np.zeros((env.num_envs, len(env.single_action_space.nvec)), np.int64)  # type: ignore[attr-defined]
+        if not 0 <= word_dropout < 1:
+            raise ConfigurationError(f"word_dropout is a share from 0 to below 1, not {word_dropout!r}")
+        self._word_dropout = word_dropout
+        self._rng = np.random.default_rng(seed)
+        self._kept_words = np.ones((env.num_envs, QUERY_BUCKETS), np.float32)
+        self._kept_contexts = np.ones((env.num_envs, MAX_MENTIONS, CONTEXT_BUCKETS), np.float32)
         self._returns = np.zeros(env.num_envs)
         self._lengths = np.zeros(env.num_envs, np.int64)
 
@@ -91,7 +104,8 @@ class ToolOrchVecEnv(VecEnv):
         self._reset_options()
         self._returns[:] = 0.0
         self._lengths[:] = 0
-        return observation  # type: ignore[no-any-return]
+        self._choose_words(np.arange(self.num_envs))
+        return self._with_kept_words(observation)
 
     def step_async(self, actions: np.ndarray) -> None:
         """Keeps the actions of the next step."""
@@ -108,7 +122,21 @@ class ToolOrchVecEnv(VecEnv):
             told[copy] = self._told_of_end(copy, infos)
         self._returns[done] = 0.0
         self._lengths[done] = 0
-        return observation, rewards.astype(np.float32), done, told
+        self._choose_words(np.flatnonzero(done))
+        return self._with_kept_words(observation), rewards.astype(np.float32), done, told
+
+    def _choose_words(self, copies: np.ndarray) -> None:
+        """Draws for episodes that begin which features they show."""
+        if self._word_dropout:
+            for kept in (self._kept_words, self._kept_contexts):
+                kept[copies] = self._rng.random((len(copies), *kept.shape[1:])) >= self._word_dropout
+
+    def _with_kept_words(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self._word_dropout:
+            observation["query"] *= self._kept_words
+            mentions = observation["mentions"].reshape(self.num_envs, MAX_MENTIONS, -1)
+            mentions[..., KIND_BUCKETS : KIND_BUCKETS + CONTEXT_BUCKETS] *= self._kept_contexts
+        return observation
 
     def _told_of_end(self, copy: int, infos: dict[str, Any]) -> dict[str, Any]:
         final = infos["final_info"]

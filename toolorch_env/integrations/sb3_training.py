@@ -31,6 +31,8 @@ class TrainingSettings:
         learning_rate: at the beginning; it falls linearly to a tenth.
         gamma, gae_lambda: discounts of rewards and of advantages.
         ent_coef: weight of the entropy.
+        word_dropout: share of the query's features that an episode does not show (see
+            :func:`toolorch_env.integrations.sb3.make_vec_env`).
         width, mention_width: of the network (see :class:`toolorch_env.integrations.sb3_networks.ToolCallPolicy`).
     """
 
@@ -42,6 +44,7 @@ class TrainingSettings:
     gamma: float = 0.95
     gae_lambda: float = 0.95
     ent_coef: float = 0.01
+    word_dropout: float = 0.0
     width: int = 256
     mention_width: int = 64
 
@@ -178,7 +181,7 @@ def train(
         ConfigurationError: as for the environment and for :func:`load_model`.
     """
     settings = settings or TrainingSettings()
-    env = make_vec_env(settings.num_envs, seed=seed, **environment)
+    env = make_vec_env(settings.num_envs, seed=seed, word_dropout=settings.word_dropout, **environment)
     vocabulary = env.vocabulary
     if resume is None:
         model = make_model(env, vocabulary, settings, seed=seed, tensorboard=tensorboard)
