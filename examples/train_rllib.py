@@ -4,8 +4,8 @@
     python examples/train_rllib.py [--iterations N] [--env-runners N] [--copies N] [--address RAY]
 
 With ``--env-runners 4 --address auto`` four processes play on the nodes of a Ray cluster; the snapshot has to lie at
-the same path everywhere, as the bundled one does where the package is installed. RLlib's PPO takes no masks for actions of
-several components: choices that are not open are simply left out.
+the same path everywhere, as the bundled one does where the package is installed. RLlib's PPO takes no masks for actions
+of several components: choices that are not open are simply left out.
 """
 
 import argparse

@@ -132,7 +132,11 @@ def test_the_probabilities_of_all_calls_add_up_to_one() -> None:
     total = 0.0
     for tool in np.flatnonzero(parts[0]).tolist():
         places = [1 + place for _, place in env.vocabulary.tool_parameters[tool - 1]] if tool else []
-        grids = np.meshgrid(*[np.flatnonzero(parts[place]) for place in places]) if places else [np.zeros(1, int)]
+        choices = [np.flatnonzero(parts[place]) for place in places]
+        for place, is_required in enumerate(env.vocabulary.required[tool - 1] if tool else ()):
+            if is_required and len(choices[place]) > 1:
+                choices[place] = choices[place][1:]  # what is required is not left out
+        grids = np.meshgrid(*choices) if places else [np.zeros(1, int)]
         actions = np.zeros((grids[0].size, len(parts)), np.int64)
         actions[:, 0] = tool
         for place, grid in zip(places, grids, strict=False):

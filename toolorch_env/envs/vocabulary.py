@@ -122,6 +122,15 @@ class Vocabulary:
         signatures = (self.toolset.signature(tool) for tool in self._owners[parameter])
         return any(s.parameters[name].fits(s.parameters[name].read(value)) for s in signatures)
 
+    @property
+    def required(self) -> list[list[bool]]:
+        """For each tool and each of its parameters whether a call has to pass it."""
+        signatures = [self.toolset.signature(tool).parameters for tool in self.tools]
+        return [
+            [parameters[name].required and not parameters[name].has_default for name, _ in pairs]
+            for parameters, pairs in zip(signatures, self.tool_parameters, strict=True)
+        ]
+
     def initial_mask(self, task: Task) -> np.ndarray:
         """The choices that are open when the episode of a task begins, flat, bool; links are not."""
         mask = np.zeros(self.mask_size, bool)

@@ -27,6 +27,7 @@ class ToolCallPolicy(MaskableActorCriticPolicy):
         observation_space, action_space: of ``ToolOrch-v0``.
         lr_schedule: learning rate by what remains of the training.
         tool_parameters: for each tool the action components of its parameters, less one.
+        required: for each of them whether the tool requires it: then it is not left out while anything else is open.
         width: of the hidden layers.
         mention_width: of the vectors of mentions.
         **kwargs: as for the policy of sb3-contrib.
@@ -35,6 +36,7 @@ class ToolCallPolicy(MaskableActorCriticPolicy):
     logit_index: torch.Tensor
     mask_index: torch.Tensor
     component: torch.Tensor
+    is_required: torch.Tensor
 
     def __init__(
         self,
@@ -42,11 +44,13 @@ class ToolCallPolicy(MaskableActorCriticPolicy):
         action_space: spaces.Space[Any],
         lr_schedule: Schedule,
         tool_parameters: Sequence[Sequence[int]] = (),
+        required: Sequence[Sequence[bool]] = (),
         width: int = 256,
         mention_width: int = 64,
         **kwargs: Any,
     ) -> None:
         self._tool_parameters = [list(parameters) for parameters in tool_parameters]
+        self._required = [list(flags) for flags in required] or [[False] * len(own) for own in self._tool_parameters]
         self._width = width
         self._mention_width = mention_width
         kwargs.pop("use_sde", None)
@@ -56,6 +60,7 @@ class ToolCallPolicy(MaskableActorCriticPolicy):
         data = super()._get_constructor_parameters()
         return data | {
             "tool_parameters": self._tool_parameters,
+            "required": self._required,
             "width": self._width,
             "mention_width": self._mention_width,
         }
@@ -116,9 +121,12 @@ class ToolCallPolicy(MaskableActorCriticPolicy):
             open_places[parameter, : len(places)] = offsets[1 + parameter] + np.arange(len(places))
         widest = max([1, *map(len, self._tool_parameters)])
         rows = np.full((sizes[0], widest), count, np.int64)
-        for tool, parameters in enumerate(self._tool_parameters):
+        is_required = np.zeros(rows.shape, bool)
+        for tool, (parameters, flags) in enumerate(zip(self._tool_parameters, self._required, strict=True)):
             rows[1 + tool, : len(parameters)] = parameters
-        for name, values in (("logit_index", logits[rows]), ("mask_index", open_places[rows]), ("component", rows)):
+            is_required[1 + tool, : len(parameters)] = flags
+        buffers = {"logit_index": logits[rows], "mask_index": open_places[rows], "component": rows}
+        for name, values in (*buffers.items(), ("is_required", is_required)):
             self.register_buffer(name, torch.as_tensor(values), persistent=False)
         self._parameters_count = count
 
@@ -155,6 +163,8 @@ class ToolCallPolicy(MaskableActorCriticPolicy):
         if masks is not None:
             padded = torch.cat([masks, masks.new_zeros(count, 1)], 1)
             is_open = padded.gather(1, self.mask_index[tools].flatten(1)).view(index.shape)
+            has_other = is_open[..., 1:].any(-1) & self.is_required[tools]
+            is_open = torch.cat([is_open[..., :1] & ~has_other[..., None], is_open[..., 1:]], -1)
             chosen = chosen.masked_fill(~is_open, _CLOSED)
         return torch.log_softmax(chosen, -1)
 

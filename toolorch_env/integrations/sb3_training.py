@@ -80,6 +80,7 @@ def make_model(
         ent_coef=settings.ent_coef,
         policy_kwargs={
             "tool_parameters": [[place for _, place in pairs] for pairs in vocabulary.tool_parameters],
+            "required": vocabulary.required,
             "width": settings.width,
             "mention_width": settings.mention_width,
         },
