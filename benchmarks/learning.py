@@ -10,6 +10,7 @@ for each workflow the last is held out. Evaluated greedily on tasks of
 
 - ``test``: values that the agent has not seen, in phrasings that it has
 - ``phrasings``: such values in the phrasing that was held out
+- ``style``: such values in queries composed in the style ``chatty``
 - ``workflows``: workflows that were held out
 - ``blank``: as ``test``, with the query blanked out
 
@@ -36,6 +37,7 @@ REWARDS = "graduated,atomic,orchestration,binary"
 PLACES: dict[str, dict[str, Any]] = {
     "test": {"split": "test"},
     "phrasings": {"split": "test"},
+    "style": {"split": "test", "styles": ["chatty"]},
     "workflows": {"split": "test_workflows"},
     "blank": {"split": "test"},
 }
@@ -85,7 +87,7 @@ def train_one(job: dict[str, Any]) -> dict[str, Any]:
             generator = unseen if place == "phrasings" else seen
             copies[place, tasks] = ToolOrchVectorEnv(
                 tasks, generator=generator, snapshot=generator.snapshot,
-                constraints={**job["constraints"], **PLACES[place], "styles": ["written"]},
+                constraints={**job["constraints"], "styles": ["written"], **PLACES[place]},
             )  # fmt: skip
         results = play_at_once(
             copies[place, tasks],

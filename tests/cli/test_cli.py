@@ -272,7 +272,7 @@ def test_bad_use_is_told_in_one_line(toolorch: Command, what: str) -> None:
 def test_bad_use_is_told_in_one_line_of_a_real_terminal() -> None:
     done = run_command("evaluate", "--policy", "nobody")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: there is no policy 'nobody'; choose one of oracle, random\n"
+    assert done.stderr == "error: there is no policy 'nobody'; choose one of oracle, random, or sb3:FILE.zip\n"
 
 
 def test_a_json_path_that_is_a_folder_is_told(toolorch: Command, tmp_path: Path) -> None:

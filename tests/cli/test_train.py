@@ -20,7 +20,7 @@ def test_an_agent_is_trained_trained_on_and_evaluated(toolorch: Command, folder:
     refused = toolorch(*training, "--out", "agent.zip", "--steps", "2000")
     assert refused.code == 2
     assert "--overwrite" in refused.err
-    more = toolorch(*training, "--out", "agent.zip", "--steps", "256", "--resume", "agent.zip", "--minutes", "0.001")
+    more = toolorch(*training, "--out", "agent.zip", "--steps", "256", "--resume", "agent.zip", "--minutes", "0.000001")
     assert more.code == 0
     assert "agent.zip: 2,064 steps" in more.words
     evaluated = ("evaluate", "--policy", "sb3:agent.zip", "--snapshot", str(library), "--tasks", "10")

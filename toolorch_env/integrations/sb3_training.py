@@ -44,7 +44,7 @@ class TrainingSettings:
     gamma: float = 0.95
     gae_lambda: float = 0.95
     ent_coef: float = 0.01
-    word_dropout: float = 0.0
+    word_dropout: float = 0.1
     width: int = 256
     mention_width: int = 64
 

@@ -23,6 +23,7 @@ from toolorch_env.core.states import state_after
 from toolorch_env.store.interned import ABSENT, InternedValues
 from toolorch_env.store.records import Record
 from toolorch_env.store.selection import Selector
+from toolorch_env.store.shared_arrays import shared_arrays
 
 MAX_COMPILED_BYTES = 4 * 1024**3
 """Compiled forms that claim to be larger are refused before any memory is taken for them."""
@@ -125,15 +126,13 @@ class Compiled:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "Compiled":
-        """Reads :meth:`to_bytes` back.
+        """Reads :meth:`to_bytes` back; large tables into memory that the processes of this machine share.
 
         Raises:
             SnapshotCorruptError: the data is damaged.
         """
         try:
-            if zstandard.frame_content_size(data) > MAX_COMPILED_BYTES:
-                raise SnapshotCorruptError("it claims to be larger than any that is compiled")
-            arrays = np.load(BytesIO(zstandard.ZstdDecompressor().decompress(data)), allow_pickle=False)
+            arrays = shared_arrays(data, _unpack)
             header = orjson.loads(arrays["header"].tobytes())
             tables = {
                 name: ToolTable(
@@ -151,6 +150,12 @@ class Compiled:
             return cls(values, tuple(Link(*link) for link in header["links"]), tables)
         except Exception as error:  # damaged data makes these libraries fail in a dozen ways
             raise SnapshotCorruptError(f"the compiled form cannot be read: {error}") from None
+
+
+def _unpack(data: bytes) -> dict[str, np.ndarray]:
+    if zstandard.frame_content_size(data) > MAX_COMPILED_BYTES:
+        raise SnapshotCorruptError("it claims to be larger than any that is compiled")
+    return dict(np.load(BytesIO(zstandard.ZstdDecompressor().decompress(data)), allow_pickle=False))
 
 
 class _Interner:
