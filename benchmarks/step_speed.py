@@ -1,14 +1,17 @@
 """Steps a second of the scalar environments, against CartPole in the same run.
 
-    python benchmarks/step_speed.py [--json FILE]
+    python benchmarks/step_speed.py [--json FILE] [--data FOLDER]
 
 Everything is measured through ``gym.make`` with its default wrappers, resets included, in rounds that take turns, so
 that drifts of the machine's speed hit all alike; medians of the rounds, and of the ratios in each round, are printed.
 
 - ``ToolOrch-v0``, random valid actions (drawn from the masks beforehand and replayed: only the environment is timed);
-  the goal, 0.1 of the peer, is about this row: the peer plays random actions, too
+  the goal, 0.25 of the peer, is about this row: the peer plays random actions, too
 - ``ToolOrch-v0``, reference calls: every call hits a recorded response and is scored in full
-- ``ToolOrchText-v0``, reference calls of distinct tasks, each call once; the goal is 20,000 steps a second
+- ``ToolOrchText-v0``, reference calls of distinct tasks, each call once; the goal is 40,000 steps a second
+- ``ToolOrchText-v0``, the solutions of the published Booking.com tasks; the goal is 15,000 steps a second. The data is
+  not part of the project: ``--data`` names the folder that it lies in, by default ``../shared/booking`` beside the
+  checkout; without it the row is left out
 - ``CartPole-v1``, random actions: the peer
 """
 
@@ -17,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import gymnasium as gym
@@ -27,12 +31,18 @@ from rich.console import Console
 import toolorch_env
 from toolorch_env.policies.oracle import next_reference_call
 from toolorch_env.policies.random import random_action
+from toolorch_env.recording.importing.booking import read_booking
+from toolorch_env.recording.importing.pipeline import import_data_set
 
 console = Console()
 
+DATA = Path(__file__).parents[2] / "shared" / "booking"
+DATA_FILES = ("bfcl_training_3_per_workflow.pkl", "booking_tools.jsonl")
+
 GOALS = {
-    "ToolOrch-v0, random valid actions": "goal: 0.100 of CartPole-v1",
-    "ToolOrchText-v0, distinct reference calls": "goal: 20,000 steps/s",
+    "ToolOrch-v0, random valid actions": "goal: 0.250 of CartPole-v1",
+    "ToolOrchText-v0, distinct reference calls": "goal: 40,000 steps/s",
+    "ToolOrchText-v0, published Booking.com tasks": "goal: 15,000 steps/s",
 }
 
 EpisodeScript = tuple[str, list[Any]]
@@ -60,6 +70,29 @@ def reference_scripts(env: gym.Env[Any, Any], episodes: int) -> list[EpisodeScri
             scripts.append(script)
         seen |= keys
     return scripts
+
+
+def published_scripts(env: gym.Env[Any, Any]) -> list[EpisodeScript]:
+    """The solutions of all stored tasks, each once."""
+    unwrapped: Any = env.unwrapped
+    scripts = []
+    for task in unwrapped.generator.tasks:
+        env.reset(options={"task_id": task.id})
+        actions = []
+        while (call := next_reference_call(unwrapped.episode)) is not None:
+            actions.append(unwrapped.action_for(call))
+            env.step(actions[-1])
+        scripts.append((task.id, [*actions, unwrapped.action_for(None)]))
+    return scripts
+
+
+def booking(data: Path, folder: Path) -> gym.Env[Any, Any] | None:
+    """The text environment on the published tasks, ``None`` where the data is not there."""
+    files = [data / name for name in DATA_FILES]
+    if not all(file.is_file() for file in files):
+        return None
+    import_data_set(read_booking(files), folder / "booking.sqlite")
+    return gym.make("ToolOrchText-v0", snapshot=folder / "booking.sqlite")
 
 
 def _record(env: gym.Env[Any, Any], choose: Callable[[], Any]) -> EpisodeScript:
@@ -101,9 +134,16 @@ def cart_pole(steps: int) -> float:
 def main(
     episodes: Annotated[int, typer.Option(help="Episodes of each script.")] = 600,
     rounds: Annotated[int, typer.Option(help="Rounds that take turns.")] = 7,
+    data: Annotated[Path, typer.Option(help="Folder of the published data.")] = DATA,
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Measures and prints steps a second and their ratios to CartPole."""
+    with TemporaryDirectory() as folder:
+        measure(episodes, rounds, booking(data, Path(folder)), json_file)
+
+
+def measure(episodes: int, rounds: int, published: gym.Env[Any, Any] | None, json_file: Path | None) -> None:
+    """The rounds, and what they come to."""
     numbers = gym.make("ToolOrch-v0")
     words = gym.make("ToolOrchText-v0")
     subjects: dict[str, tuple[gym.Env[Any, Any], list[EpisodeScript]]] = {
@@ -111,6 +151,12 @@ def main(
         "ToolOrch-v0, reference calls": (numbers, reference_scripts(numbers, episodes)),
         "ToolOrchText-v0, distinct reference calls": (words, reference_scripts(words, episodes)),
     }
+    if published is not None:
+        scripts = published_scripts(published)
+        subjects["ToolOrchText-v0, published Booking.com tasks"] = (
+            published,
+            scripts * max(1, episodes // len(scripts)),
+        )
     rates: dict[str, list[float]] = {name: [] for name in ("CartPole-v1", *subjects)}
     for _ in range(rounds):
         rates["CartPole-v1"].append(cart_pole(20_000))
@@ -127,7 +173,7 @@ def main(
     for name, figure in figures.items():
         rate, ratio = figure["steps_per_second"], figure["ratio_to_cart_pole"]
         goal = GOALS.get(name, "")
-        console.print(f"{name:42} {rate:>9,.0f} steps/s   {ratio:.3f} of CartPole-v1   {goal}", soft_wrap=True)
+        console.print(f"{name:44} {rate:>9,.0f} steps/s   {ratio:.3f} of CartPole-v1   {goal}", soft_wrap=True)
     if json_file is not None:
         document = {"toolorch_env": toolorch_env.__version__, "rounds": rounds, "figures": figures}
         json_file.write_text(json.dumps(document, indent=2) + "\n")

@@ -28,6 +28,8 @@ def test_an_agent_is_trained_trained_on_and_evaluated(toolorch: Command, folder:
     assert toolorch(*evaluated, "--split", "train", "--blank-query", "--json", "two.json").code == 0
     one, two = (json.loads(Path(name).read_text()) for name in ("one.json", "two.json"))
     assert one["tasks"] == two["tasks"] == 10
+    shown = toolorch("demo", "--snapshot", "travel", "--tasks", "2", "--agent", "agent.zip")
+    assert "it was trained on 'library'" in shown.err.replace("agent.zip was", "it was")
 
 
 def test_bad_use_is_told_in_one_line(toolorch: Command, folder: Path, library: Path) -> None:

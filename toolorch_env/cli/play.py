@@ -56,16 +56,21 @@ def demo(
     snapshot: SnapshotOption = "travel",
     tasks: Annotated[int, typer.Option(help="Tasks for each policy.", min=1)] = 300,
     seed: SeedOption = 0,
+    agent: Annotated[
+        Path | None, typer.Option(metavar="FILE.zip", help="Also play with a model that `toolorch train` has written.")
+    ] = None,
 ) -> None:
-    """Show one episode in full, then play many with the oracle and with random actions."""
+    """Show one episode in full, then play many with the oracle, with random actions, and with a trained agent."""
     env: Any = gym.make("ToolOrch-v0", snapshot=snapshot, constraints={"min_steps": 4})
     env.reset(seed=seed)
     console.rule("One episode, played by the oracle")
     show_episode(env, env.unwrapped.episode, oracle_calls)
     console.rule(f"{tasks} tasks with each policy")
     table = metrics_table()
-    for name in POLICIES:
-        metrics = run_policy(name, snapshot, TaskConstraints(split="train"), tasks=tasks, seed=seed)
+    for name in (*POLICIES, *([] if agent is None else [f"sb3:{agent}"])):
+        # an agent is shown on values that it was not trained on; small snapshots may have no such tasks
+        shown = TaskConstraints(split="train" if agent is None else "test")
+        metrics = run_policy(name, snapshot, shown, tasks=tasks, seed=seed)
         add_metrics(table, name, metrics)
     console.print(table)
 

@@ -1,5 +1,6 @@
 """Shortening long responses without breaking their JSON: list elements are left out, and counted."""
 
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -17,7 +18,14 @@ def shorten_json(raw: bytes, max_characters: int) -> str:
         raw: the body, UTF-8 JSON; nothing for one that is not known, which reads as null.
         max_characters: at least :data:`MIN_CHARACTERS`.
     """
-    text = raw.decode() or "null"
+    if len(raw) <= max_characters:
+        return raw.decode() or "null"
+    return _shortened(raw, max_characters)
+
+
+@lru_cache(256)  # a snapshot gives the same bytes again as long as it keeps them, and these it hashes once
+def _shortened(raw: bytes, max_characters: int) -> str:
+    text = raw.decode()
     if len(text) <= max_characters:
         return text
     body = orjson.loads(raw)
