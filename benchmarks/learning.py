@@ -1,6 +1,7 @@
 """Trains agents with each reward on the bundled snapshot, and says what they have learned.
 
     python benchmarks/learning.py [--json FILE] [--steps N] [--seeds N] [--rewards graduated,...] [--figures FOLDER]
+                                  [--constraints JSON] [--graph-share S]
     python benchmarks/learning.py --draw FILE.json --figures FOLDER
 
 ``MaskablePPO`` with the settings of ``toolorch train``, for each reward and seed the same number of steps, two
@@ -12,7 +13,12 @@ for each workflow the last is held out. Evaluated greedily on tasks of
 - ``phrasings``: such values in the phrasing that was held out
 - ``style``: such values in queries composed in the style ``chatty``
 - ``workflows``: workflows that were held out
+- ``workflows_plain``: such workflows in queries composed in the style ``plain``
 - ``blank``: as ``test``, with the query blanked out
+
+``--constraints '{"styles": ["written", "plain", "numbered", "terse", "backward"]}'`` trains with queries in several
+styles; evaluation is as above. ``--graph-share 0.5`` draws half of the training tasks from workflows that nobody wrote,
+random walks on the tool graph, none of them one that was held out.
 
 Figures (needs matplotlib): learning curves with their spread over seeds, and the kinds of wrong calls over training.
 """
@@ -39,6 +45,7 @@ PLACES: dict[str, dict[str, Any]] = {
     "phrasings": {"split": "test"},
     "style": {"split": "test", "styles": ["chatty"]},
     "workflows": {"split": "test_workflows"},
+    "workflows_plain": {"split": "test_workflows", "styles": ["plain"]},
     "blank": {"split": "test"},
 }
 MEASURES = ("success_rate", "clean_success_rate", "call_accuracy", "turn_accuracy")
@@ -62,6 +69,17 @@ def generators(snapshot: str) -> tuple[Any, Any]:
     return with_phrasings(slice(0, -1)), with_phrasings(slice(-1, None))
 
 
+def with_graph(written: Any, share: float) -> Any:
+    """A generator that draws a share of its tasks from workflows that nobody wrote."""
+    from toolorch_env.generation.graph_generator import GraphGenerator
+    from toolorch_env.generation.mixture import Mixture
+
+    if not share:
+        return written
+    walks = GraphGenerator(written.snapshot).within(written.snapshot.links)
+    return Mixture([(written, 1 - share), (walks, share)], names=["written", "graph"])
+
+
 def train_one(job: dict[str, Any]) -> dict[str, Any]:
     """Trains one agent; gives its curve and its metrics."""
     import torch
@@ -75,8 +93,9 @@ def train_one(job: dict[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(1)
     settings = TrainingSettings()
     seen, unseen = generators(job["snapshot"])
+    drawing = with_graph(seen, job["graph_share"])
     env = make_vec_env(
-        settings.num_envs, seed=100_000 * job["seed"], word_dropout=settings.word_dropout, generator=seen,
+        settings.num_envs, seed=100_000 * job["seed"], word_dropout=settings.word_dropout, generator=drawing,
         snapshot=seen.snapshot, reward=job["reward"], constraints=job["constraints"],
     )  # fmt: skip
     model = make_model(env, env.vocabulary, settings, seed=job["seed"])
@@ -123,7 +142,7 @@ def summary(runs: list[dict[str, Any]]) -> Table:
     table = Table("reward", "tasks", "success", "clean", "range", "calls ok", "turns ok", "steps", "seconds")
     for reward in dict.fromkeys(run["reward"] for run in runs):
         own = [run for run in runs if run["reward"] == reward]
-        for place in PLACES:
+        for place in own[0]["final"]:
             values = {name: [run["final"][place][name] for run in own] for name in MEASURES}
             clean = values["clean_success_rate"]
             table.add_row(
@@ -185,6 +204,9 @@ def main(
     rewards: Annotated[str, typer.Option(help="Which rewards.")] = REWARDS,
     snapshot: Annotated[str, typer.Option(help="Name of a bundled snapshot, or path of one.")] = "travel",
     constraints: Annotated[str, typer.Option(help="Constraints of training and evaluation, as JSON.")] = "{}",
+    graph_share: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Share of training tasks from the tool graph.")
+    ] = 0.0,
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = os.cpu_count() or 1,
     models: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write the models.")] = None,
     figures: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also draw the figures.")] = None,
@@ -205,6 +227,7 @@ def main(
                 "every": max(1, steps // 20),
                 "snapshot": snapshot,
                 "constraints": json.loads(constraints),
+                "graph_share": graph_share,
                 "model": "" if models is None else str(models / f"{reward}-{seed}.zip"),
             }
             for seed in range(seeds)
