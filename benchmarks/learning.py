@@ -5,7 +5,8 @@
     python benchmarks/learning.py --draw FILE.json --figures FOLDER
 
 ``MaskablePPO`` with the settings of ``toolorch train``, for each reward and seed the same number of steps, two
-trainings at a time with a thread each. The constraints are the default ones: 7 tools that are not needed, up to two
+trainings at a time with a thread each; ``--rewards`` also knows ``binary_penalised``, which has the penalty of the
+others. The constraints are the default ones: 7 tools that are not needed, up to two
 sentences that mention values nobody needs, and the agent has to finish by itself. Of the phrasings that were written
 for each workflow the last is held out. Evaluated greedily on tasks of
 
@@ -34,12 +35,16 @@ from statistics import mean
 from typing import Annotated, Any
 
 import typer
+from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-console = Console()
+console = Console(width=160)
 
 REWARDS = "graduated,atomic,orchestration,binary"
+PENALISED = "binary_penalised"
+"""The reward ``binary`` with the penalty that the others have: without one nothing tells an agent to finish."""
+
 PLACES: dict[str, dict[str, Any]] = {
     "test": {"split": "test"},
     "phrasings": {"split": "test"},
@@ -89,14 +94,16 @@ def train_one(job: dict[str, Any]) -> dict[str, Any]:
     from toolorch_env.evaluation.metrics import aggregate
     from toolorch_env.integrations.sb3 import make_vec_env
     from toolorch_env.integrations.sb3_training import TrainingSettings, Watch, make_model, save_model
+    from toolorch_env.rewards import BinaryReward, GraduatedReward
 
     torch.set_num_threads(1)
     settings = TrainingSettings()
     seen, unseen = generators(job["snapshot"])
     drawing = with_graph(seen, job["graph_share"])
+    reward = BinaryReward(GraduatedReward().penalty) if job["reward"] == PENALISED else job["reward"]
     env = make_vec_env(
         settings.num_envs, seed=100_000 * job["seed"], word_dropout=settings.word_dropout, generator=drawing,
-        snapshot=seen.snapshot, reward=job["reward"], constraints=job["constraints"],
+        snapshot=seen.snapshot, reward=reward, constraints=job["constraints"],
     )  # fmt: skip
     model = make_model(env, env.vocabulary, settings, seed=job["seed"])
     copies: dict[tuple[str, int], ToolOrchVectorEnv] = {}
@@ -114,7 +121,8 @@ def train_one(job: dict[str, Any]) -> dict[str, Any]:
             seed=7,
             blank_query=place == "blank",
         )
-        return aggregate(results, 1.0).to_dict()
+        found = aggregate(results, 1.0).to_dict()
+        return {name: value for name, value in found.items() if name != "steps_per_second"}
 
     curve: list[dict[str, Any]] = []
     spent = 0.0
@@ -137,24 +145,48 @@ def train_one(job: dict[str, Any]) -> dict[str, Any]:
     return {**job, "seconds": took, "steps": model.num_timesteps, "curve": curve, "final": final}
 
 
-def summary(runs: list[dict[str, Any]]) -> Table:
-    """Means over seeds, and the range of clean success on ``test``."""
-    table = Table("reward", "tasks", "success", "clean", "range", "calls ok", "turns ok", "steps", "seconds")
-    for reward in dict.fromkeys(run["reward"] for run in runs):
-        own = [run for run in runs if run["reward"] == reward]
-        for place in own[0]["final"]:
-            values = {name: [run["final"][place][name] for run in own] for name in MEASURES}
-            clean = values["clean_success_rate"]
-            table.add_row(
-                reward,
-                place,
-                *(f"{mean(values[name]):.3f}" for name in MEASURES[:2]),
-                f"{min(clean):.3f} to {max(clean):.3f}",
-                *(f"{mean(values[name]):.3f}" for name in MEASURES[2:]),
+def by_reward(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The runs with each reward."""
+    return {reward: [run for run in runs if run["reward"] == reward] for reward in {run["reward"]: 0 for run in runs}}
+
+
+def measures_table(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """What was reached on ``test``: a row for each reward, means over seeds, and the range of clean success."""
+    rows = [["reward", "seeds", "steps", "success", "clean success", "calls right", "turns right", "seconds"]]
+    for reward, own in by_reward(runs).items():
+        found = {name: [run["final"]["test"][name] for run in own] for name in MEASURES}
+        clean = found["clean_success_rate"]
+        rows.append(
+            [
+                f"`{reward}`",
+                f"{len(own)}",
                 f"{own[0]['steps']:,}",
+                f"{mean(found['success_rate']):.3f}",
+                f"{mean(clean):.3f} ({min(clean):.3f} to {max(clean):.3f})",
+                f"{mean(found['call_accuracy']):.3f}",
+                f"{mean(found['turn_accuracy']):.3f}",
                 f"{mean(run['seconds'] for run in own):,.0f}",
-            )
-    return table
+            ]
+        )
+    return rows
+
+
+def places_table(runs: list[dict[str, Any]]) -> list[list[str]]:
+    """Clean success by kind of task: a row for each reward, means over seeds."""
+    places = list(runs[0]["final"])
+    rows = [["reward", *places]]
+    for reward, own in by_reward(runs).items():
+        shares = [mean(run["final"][place]["clean_success_rate"] for run in own) for place in places]
+        rows.append([f"`{reward}`", *(f"{share:.3f}" for share in shares)])
+    return rows
+
+
+def show(rows: list[list[str]]) -> None:
+    """Prints a table as Markdown."""
+    table = Table(*rows[0], box=MARKDOWN)
+    for row in rows[1:]:
+        table.add_row(*row)
+    console.print(table)
 
 
 def draw(runs: list[dict[str, Any]], folder: Path) -> None:
@@ -242,11 +274,12 @@ def main(
                 clean = {place: f"{run['final'][place]['clean_success_rate']:.3f}" for place in PLACES}
                 console.print(f"{run['reward']}, seed {run['seed']}: {run['seconds']:.0f} s, clean success {clean}")
                 if json_file is not None:
-                    json_file.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
+                    json_file.write_text(json.dumps({"runs": runs}) + "\n")
         runs.sort(key=lambda run: rewards.split(",").index(run["reward"]))
-    console.print(summary(runs))
+    show(measures_table(runs))
+    show(places_table(runs))
     if json_file is not None:
-        json_file.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
+        json_file.write_text(json.dumps({"runs": runs}) + "\n")
     if figures is not None:
         draw(runs, figures)
 

@@ -12,7 +12,7 @@ from toolorch_env.core.scoring import Step
 from toolorch_env.core.tasks import Task
 from toolorch_env.envs.vocabulary import MAX_MENTIONS, Vocabulary
 
-QUERY_BUCKETS = 256
+QUERY_BUCKETS = 512
 CONTEXT_BUCKETS = 32
 CONTEXT_WORDS = 4
 """Words on each side of a mention that make its context."""
@@ -67,40 +67,49 @@ class Observer:
 
     Args:
         vocabulary: the snapshot's vocabulary.
-        task: the task; only its query, mentions and tools are read.
     """
 
-    def __init__(self, vocabulary: Vocabulary, task: Task) -> None:
+    def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._width = _call_width(vocabulary)
-        self._calls = np.zeros(RECENT_CALLS * self._width, np.float32)
+        self._places: dict[str, slice] = {}
+        size = 0
+        for name, space in observation_space(vocabulary).spaces.items():
+            assert space.shape is not None
+            self._places[name] = slice(size, size + space.shape[0])
+            size += space.shape[0]
+        self._nothing = np.zeros(size, np.float32)
+
+    def begin(self, task: Task) -> None:
+        """Begins an episode. Only the task's query, mentions and tools are read."""
+        self._shown = self._nothing.copy()  # all parts in one array, which is copied at once
         words, places = _masked_words(task)
-        self._mentions = _mention_features(words, places)
-        self._query = np.zeros(QUERY_BUCKETS, np.float32)
-        self._query[[bucket(word, QUERY_BUCKETS) for word in words]] = 1.0
-        self._links = np.zeros(len(vocabulary.link_mask_positions), np.float32)
-        self._tools = np.zeros(len(vocabulary.tools), np.float32)
-        self._tools[[vocabulary.tool_index[name] for name in task.tools]] = 1.0
+        self._part("mentions")[:] = _mention_features(words, places)
+        self._part("query")[[bucket(word, QUERY_BUCKETS) for word in words]] = 1.0
+        self._part("tools")[[self._vocabulary.tool_index[name] for name in task.tools]] = 1.0
+
+    def _part(self, name: str) -> np.ndarray:
+        return self._shown[self._places[name]]
 
     def use_mention(self, index: int) -> None:
         """Notes that a mention was passed in a call."""
-        self._mentions[(index + 1) * _MENTION_WIDTH - 1] = 1.0
+        self._part("mentions")[(index + 1) * _MENTION_WIDTH - 1] = 1.0
 
     def add_call(self, tool: int, step: Step) -> None:
         """Notes a call and its outcome."""
-        width = self._width
-        self._calls[width:] = self._calls[:-width]
-        self._calls[:width] = 0.0
-        self._calls[tool] = 1.0
+        width, calls = self._width, self._part("calls")
+        calls[width:] = calls[:-width]
+        calls[:width] = 0.0
+        calls[tool] = 1.0
         first = len(self._vocabulary.tools)
         response = step.response
         if response.success:
             outcome = 0 if response.digest else 1
         else:
             outcome = 3 if response.source in (Source.INVALID, Source.UNKNOWN_TOOL, Source.MALFORMED) else 2
-        self._calls[first + outcome] = 1.0
+        calls[first + outcome] = 1.0
         if step.match.repeated:
-            self._calls[first + 4] = 1.0
+            calls[first + 4] = 1.0
 
     def set_links(self, places: np.ndarray, resolved: np.ndarray) -> None:
         """Notes which links resolve on the latest response of a tool.
@@ -109,8 +118,9 @@ class Observer:
             places: where the latest-response choices of the tool's links stand among all link choices.
             resolved: for each of them whether it selects a value, bool.
         """
-        self._links[places + 1] = self._links[places]  # the latest response becomes the second-latest
-        self._links[places] = resolved
+        links = self._part("links")
+        links[places + 1] = links[places]  # the latest response becomes the second-latest
+        links[places] = resolved
 
     def observe(self, progress: float) -> Observation:
         """A fresh observation.
@@ -118,14 +128,9 @@ class Observer:
         Args:
             progress: share of the call limit that is used, in [0, 1].
         """
-        return {
-            "calls": self._calls.copy(),
-            "links": self._links.copy(),
-            "mentions": self._mentions.copy(),
-            "progress": np.array([progress], np.float32),
-            "query": self._query.copy(),
-            "tools": self._tools.copy(),
-        }
+        shown = self._shown.copy()
+        shown[self._places["progress"]] = progress
+        return {name: shown[place] for name, place in self._places.items()}
 
 
 def words_of(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from operator import lt
 from pathlib import Path
 from typing import Any, cast
 
@@ -114,7 +115,8 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
         self.action_space = spaces.MultiDiscrete(self.vocabulary.sizes)
         self.observation_space = cast("spaces.Space[Observation]", observation_space(self.vocabulary))
         self._leave_out_unplayable()
-        self._limits = self.vocabulary.sizes.astype(np.uint64)
+        self._limits = self.vocabulary.sizes.tolist()
+        self._observer = Observer(self.vocabulary)
 
     def _check_links(self) -> None:
         """Values can flow only along the links that the snapshot was compiled for, and from recent responses."""
@@ -197,7 +199,7 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
             raise TaskError(
                 f"task {task.id!r} mentions {len(task.mentions)} values; ToolOrch-v0 can refer to {MAX_MENTIONS} only"
             )
-        self._observer = Observer(self.vocabulary, task)
+        self._observer.begin(task)
         self._recent: dict[str, list[list[int]]] = {}
         self._link_values = LinkValues(self.snapshot)
         self._mask = self.vocabulary.initial_mask(task)
@@ -281,8 +283,8 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     def _choices(self, action: Any) -> list[int]:
         if isinstance(action, np.ndarray) and action.dtype.kind in "iu" and action.shape == self.vocabulary.sizes.shape:
-            if (action.astype(np.uint64) < self._limits).all():  # negative numbers become huge ones
-                choices: list[int] = action.tolist()
+            choices: list[int] = action.tolist()
+            if min(choices) >= 0 and all(map(lt, choices, self._limits)):
                 return choices
         elif isinstance(action, (list, tuple)) and all(
             isinstance(item, (int, np.integer)) and 0 <= item < 2**31 for item in action

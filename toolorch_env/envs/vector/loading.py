@@ -26,6 +26,7 @@ class TaskLoader:
 
     def __init__(self, vocabulary: Vocabulary, values: Values, replay: Replay, reward: Reward, max_calls: int) -> None:
         self._vocabulary = vocabulary
+        self._observer = Observer(vocabulary)
         self._values = values
         self._replay = replay
         self._reward = reward
@@ -51,7 +52,8 @@ class TaskLoader:
             copies.reference_digests[copy, step] = reference.digests[step]
         copies.mention_count[copy] = len(task.mentions)
         copies.mention_values[copy, : len(task.mentions)] = [self._values.number(m.value) for m in task.mentions]
-        for name, features in Observer(self._vocabulary, task).observe(0.0).items():
+        self._observer.begin(task)
+        for name, features in self._observer.observe(0.0).items():
             getattr(copies, f"features_{name}")[copy] = features
         copies.mask[copy] = self._vocabulary.initial_mask(task)
 
