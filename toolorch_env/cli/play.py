@@ -61,13 +61,16 @@ def demo(
     ] = None,
 ) -> None:
     """Show one episode in full, then play many with the oracle, with random actions, and with a trained agent."""
+    names = [*POLICIES, *([] if agent is None else [f"sb3:{agent}"])]
+    for name in names:
+        _policy(name)  # what is not there is told at once
     env: Any = gym.make("ToolOrch-v0", snapshot=snapshot, constraints={"min_steps": 4})
     env.reset(seed=seed)
     console.rule("One episode, played by the oracle")
     show_episode(env, env.unwrapped.episode, oracle_calls)
     console.rule(f"{tasks} tasks with each policy")
     table = metrics_table()
-    for name in (*POLICIES, *([] if agent is None else [f"sb3:{agent}"])):
+    for name in names:
         # an agent is shown on values that it was not trained on; small snapshots may have no such tasks
         shown = TaskConstraints(split="train" if agent is None else "test")
         metrics = run_policy(name, snapshot, shown, tasks=tasks, seed=seed)

@@ -23,7 +23,7 @@ def train(
     out: Annotated[Path, typer.Option(metavar="FILE.zip", help="Model to write.")],
     snapshot: SnapshotOption = "travel",
     steps: Annotated[int, typer.Option(min=1, help="Steps of all copies together.")] = 2_000_000,
-    minutes: Annotated[float | None, typer.Option(help="End after so many minutes, whatever was reached.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="End after so many minutes in any case.")] = None,
     num_envs: Annotated[int, typer.Option(min=2, help="Copies of the environment.")] = 512,
     seed: Annotated[int, typer.Option(min=0, help="Of tasks, weights and choices.")] = 0,
     generator: GeneratorOption = None,

@@ -15,6 +15,9 @@ class TrainedPolicy:
 
     Args:
         path: the model's file.
+
+    Raises:
+        ConfigurationError: there is no such file.
     """
 
     env_id = "ToolOrch-v0"
@@ -22,6 +25,8 @@ class TrainedPolicy:
     def __init__(self, path: str | Path) -> None:
         self.name = f"sb3:{path}"
         self._path = Path(path)
+        if not self._path.is_file():
+            raise ConfigurationError(f"there is no model at {path}")
         self._model: Any = None
         self._env: ToolOrchEnv | None = None
 
