@@ -142,7 +142,8 @@ def train_one(job: dict[str, Any]) -> dict[str, Any]:
     final = {place: measure(place, FINAL_TASKS) for place in PLACES}
     if job["model"]:
         save_model(model, Path(job["model"]), env.vocabulary, {"settings": asdict(settings), "seed": job["seed"]})
-    return {**job, "seconds": took, "steps": model.num_timesteps, "curve": curve, "final": final}
+    told = {name: value for name, value in job.items() if name != "model"}
+    return {**told, "seconds": took, "steps": model.num_timesteps, "curve": curve, "final": final}
 
 
 def by_reward(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -201,13 +202,13 @@ def draw(runs: list[dict[str, Any]], folder: Path) -> None:
     for reward in dict.fromkeys(run["reward"] for run in runs):
         curves = [run["curve"] for run in runs if run["reward"] == reward]
         length = min(map(len, curves))
-        steps = [curves[0][place]["steps"] for place in range(length)]
+        steps = [curves[0][place]["steps"] / 1000 for place in range(length)]
         points = [[curve[place]["clean_success_rate"] for curve in curves] for place in range(length)]
         axes.plot(steps, [mean(values) for values in points], label=f"{reward} ({len(curves)} seeds)")
         axes.fill_between(steps, [min(values) for values in points], [max(values) for values in points], alpha=0.2)
-    axes.set(xlabel="steps", ylabel="clean success, unseen values", ylim=(0, 1))
+    axes.set(xlabel="thousand steps", ylabel="clean success, unseen values", ylim=(0, 1))
     axes.legend()
-    figure.savefig(folder / "learning_curves.svg")
+    figure.savefig(folder / "learning_curves.svg", metadata={"Date": None})
     pyplot.close(figure)
 
     rewards = list(dict.fromkeys(run["reward"] for run in runs))
@@ -222,11 +223,12 @@ def draw(runs: list[dict[str, Any]], folder: Path) -> None:
         for kind in kinds:
             shares = [mean(curve[place]["errors"][kind] / curve[place]["tasks"] for curve in curves)
                       for place in range(length)]  # fmt: skip
-            axes.plot([point["steps"] for point in curves[0][:length]], shares, label=kind.replace("_", " "))
-        axes.set(title=reward, xlabel="steps")
+            axes.plot([point["steps"] / 1000 for point in curves[0][:length]], shares, label=kind.replace("_", " "))
+        axes.set(title=reward, xlabel="thousand steps")
+        axes.set_yscale("symlog", linthresh=0.1)
     grid[0][0].set(ylabel="wrong calls of a kind per task")
     grid[0][-1].legend(fontsize="small")
-    figure.savefig(folder / "error_kinds.svg")
+    figure.savefig(folder / "error_kinds.svg", metadata={"Date": None})
     pyplot.close(figure)
 
 
