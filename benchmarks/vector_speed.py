@@ -10,6 +10,8 @@ number of copies:
   first time
 - the peer: the scalar environment under Gymnasium's ``SyncVectorEnv``, 256 copies that share a generator
 - the limit: copying the observations of all copies, which every step does
+- which part of a step goes into making the calls, drawing tasks and beginning their episodes, copying observations, and
+  the rest
 
 Goals: 500,000 steps a second at the best width, 10 times the peer at 256 copies, and a cost per step that does not rise
 from 64 to 4,096 copies.
@@ -34,7 +36,7 @@ from toolorch_env.envs.vector.copies import observations
 from toolorch_env.envs.vector.env import ToolOrchVectorEnv
 from toolorch_env.generation.generator import WorkflowGenerator
 
-console = Console()
+console = Console(width=120)
 
 PEER_WIDTH = 256
 
@@ -93,6 +95,40 @@ def copying(env: ToolOrchVectorEnv, seconds: float) -> float:
     return (time.perf_counter() - begin) / count * 1e6
 
 
+class Stopwatch:
+    """Sums up the time that a method of an object takes, while it is open."""
+
+    def __init__(self, owner: Any, name: str) -> None:
+        self._owner, self._name, self._method = owner, name, getattr(owner, name)
+        self.seconds = 0.0
+
+    def __enter__(self) -> "Stopwatch":
+        setattr(self._owner, self._name, self._timed)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        delattr(self._owner, self._name)
+
+    def _timed(self, *args: Any, **kwargs: Any) -> Any:
+        begin = time.perf_counter()
+        try:
+            return self._method(*args, **kwargs)
+        finally:
+            self.seconds += time.perf_counter() - begin
+
+
+def parts(player: Player, seconds: float, copying_share: float) -> dict[str, float]:
+    """Shares of a step: making the calls, drawing tasks and beginning their episodes, copying what is shown, the rest.
+
+    The rest checks actions and finds out which episodes have ended.
+    """
+    with Stopwatch(player.env._engine, "step") as calls, Stopwatch(player.env, "_begin") as episodes:
+        player.play(seconds)
+    told = {"calls": calls.seconds / player.seconds, "episodes": episodes.seconds / player.seconds}
+    told["observations"] = copying_share
+    return {**told, "rest": 1 - sum(told.values())}
+
+
 def main(
     seconds: Annotated[float, typer.Option(min=0.01, help="Seconds of steps in each round.")] = 1.0,
     warm_up: Annotated[float, typer.Option(min=0, help="Seconds of steps before.")] = 8.0,
@@ -117,23 +153,24 @@ def main(
             limits[width].append(copying(player.env, seconds / 10))
         peers.append(looped.play(seconds))
         ratios.append(peers[-1] / costs.get(PEER_WIDTH, next(iter(costs.values())))[-1])
-    figures = {
+    figures: dict[int, dict[str, Any]] = {
         width: {
             "microseconds_per_step": statistics.median(costs[width]),
             "steps_per_second": 1e6 / statistics.median(costs[width]),
             "copying_observations_microseconds": statistics.median(limits[width]),
             "steps_per_episode": player.steps / max(1, player.ends),
+            "parts": parts(player, seconds, statistics.median(limits[width]) / statistics.median(costs[width])),
         }
         for width, player in players.items()
     }
-    table = Table("copies", "steps/s", "us a step", "of it copying observations", "steps an episode")
+    table = Table("copies", "steps/s", "us a step", "calls", "episodes", "observations", "rest", "steps an episode")
     for width, figure in figures.items():
-        cost, limit = figure["microseconds_per_step"], figure["copying_observations_microseconds"]
+        cost, shares = figure["microseconds_per_step"], figure["parts"]
         table.add_row(
             f"{width:,}",
             f"{1e6 / cost:,.0f}",
             f"{cost:.2f}",
-            f"{limit:.2f} ({limit / cost:.0%})",
+            *(f"{shares[name]:.0%}" for name in ("calls", "episodes", "observations", "rest")),
             f"{figure['steps_per_episode']:.1f}",
         )
     console.print(table)
