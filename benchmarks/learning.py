@@ -1,7 +1,7 @@
 """Trains agents with each reward on the bundled snapshot, and says what they have learned.
 
     python benchmarks/learning.py [--json FILE] [--steps N] [--seeds N] [--rewards graduated,...] [--figures FOLDER]
-                                  [--constraints JSON] [--graph-share S]
+                                  [--constraints JSON] [--graph-share S] [--word-dropout S]
     python benchmarks/learning.py --draw FILE.json --figures FOLDER
 
 ``MaskablePPO`` with the settings of ``toolorch train``, for each reward and seed the same number of steps, two
@@ -97,7 +97,7 @@ def train_one(job: dict[str, Any]) -> dict[str, Any]:
     from toolorch_env.rewards import BinaryReward, GraduatedReward
 
     torch.set_num_threads(1)
-    settings = TrainingSettings()
+    settings = TrainingSettings(word_dropout=job["word_dropout"])
     seen, unseen = generators(job["snapshot"])
     drawing = with_graph(seen, job["graph_share"])
     reward = BinaryReward(GraduatedReward().penalty) if job["reward"] == PENALISED else job["reward"]
@@ -241,6 +241,9 @@ def main(
     graph_share: Annotated[
         float, typer.Option(min=0, max=0.99, help="Share of training tasks from the tool graph.")
     ] = 0.0,
+    word_dropout: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Share of the query's features that are left out.")
+    ] = 0.1,
     workers: Annotated[int, typer.Option(min=1, help="Trainings at a time, one thread each.")] = os.cpu_count() or 1,
     models: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also write the models.")] = None,
     figures: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Also draw the figures.")] = None,
@@ -262,6 +265,7 @@ def main(
                 "snapshot": snapshot,
                 "constraints": json.loads(constraints),
                 "graph_share": graph_share,
+                "word_dropout": word_dropout,
                 "model": "" if models is None else str(models / f"{reward}-{seed}.zip"),
             }
             for seed in range(seeds)

@@ -9,7 +9,6 @@ number of copies:
 - ``ToolOrch-v0`` with ``vectorization_mode="vector_entry_point"``, after a warm-up in which values are read for the
   first time
 - the peer: the scalar environment under Gymnasium's ``SyncVectorEnv``, 256 copies that share a generator
-- the limit: copying the observations of all copies, which every step does
 - which part of a step goes into making the calls, drawing tasks and beginning their episodes, copying observations, and
   the rest
 
@@ -32,7 +31,6 @@ from rich.table import Table
 
 import toolorch_env
 from toolorch_env.envs.tool_orch import ToolOrchEnv
-from toolorch_env.envs.vector.copies import observations
 from toolorch_env.envs.vector.env import ToolOrchVectorEnv
 from toolorch_env.generation.generator import WorkflowGenerator
 
@@ -86,15 +84,6 @@ def peer() -> Player:
     return Player(env, lambda: np.stack(env.call("action_masks")))
 
 
-def copying(env: ToolOrchVectorEnv, seconds: float) -> float:
-    """Microseconds that it takes to copy what one copy shows."""
-    count, begin = 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        observations(env._engine.copies)
-        count += env.num_envs
-    return (time.perf_counter() - begin) / count * 1e6
-
-
 class Stopwatch:
     """Sums up the time that a method of an object takes, while it is open."""
 
@@ -117,16 +106,21 @@ class Stopwatch:
             self.seconds += time.perf_counter() - begin
 
 
-def parts(player: Player, seconds: float, copying_share: float) -> dict[str, float]:
+def parts(player: Player, seconds: float) -> dict[str, float]:
     """Shares of a step: making the calls, drawing tasks and beginning their episodes, copying what is shown, the rest.
 
     The rest checks actions and finds out which episodes have ended.
     """
-    with Stopwatch(player.env._engine, "step") as calls, Stopwatch(player.env, "_begin") as episodes:
+    env, engine = player.env, player.env._engine
+    with (
+        Stopwatch(engine, "step") as calls,
+        Stopwatch(engine, "observations") as shown,
+        Stopwatch(env, "_begin") as episodes,
+    ):
         player.play(seconds)
-    told = {"calls": calls.seconds / player.seconds, "episodes": episodes.seconds / player.seconds}
-    told["observations"] = copying_share
-    return {**told, "rest": 1 - sum(told.values())}
+    told = {"calls": calls.seconds, "episodes": episodes.seconds, "observations": shown.seconds}
+    told["rest"] = player.seconds - sum(told.values())
+    return {name: part / player.seconds for name, part in told.items()}
 
 
 def main(
@@ -144,22 +138,19 @@ def main(
     for player in (*players.values(), looped):
         player.play(warm_up)
     costs: dict[int, list[float]] = {width: [] for width in players}
-    limits: dict[int, list[float]] = {width: [] for width in players}
     ratios: list[float] = []
     peers: list[float] = []
     for _ in range(rounds):
         for width, player in players.items():
             costs[width].append(player.play(seconds))
-            limits[width].append(copying(player.env, seconds / 10))
         peers.append(looped.play(seconds))
         ratios.append(peers[-1] / costs.get(PEER_WIDTH, next(iter(costs.values())))[-1])
     figures: dict[int, dict[str, Any]] = {
         width: {
             "microseconds_per_step": statistics.median(costs[width]),
             "steps_per_second": 1e6 / statistics.median(costs[width]),
-            "copying_observations_microseconds": statistics.median(limits[width]),
             "steps_per_episode": player.steps / max(1, player.ends),
-            "parts": parts(player, seconds, statistics.median(limits[width]) / statistics.median(costs[width])),
+            "parts": parts(player, seconds),
         }
         for width, player in players.items()
     }

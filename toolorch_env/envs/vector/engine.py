@@ -6,7 +6,7 @@ from toolorch_env.core.episode import Episode
 from toolorch_env.core.tasks import Task
 from toolorch_env.envs.tool_orch import ToolOrchEnv
 from toolorch_env.envs.vector import drawing, stepping
-from toolorch_env.envs.vector.copies import make_copies
+from toolorch_env.envs.vector.copies import make_copies, observations
 from toolorch_env.envs.vector.loading import TaskLoader
 from toolorch_env.envs.vector.scoring import Rules, make_scratch
 from toolorch_env.envs.vector.seeing import READING
@@ -129,6 +129,10 @@ class Engine:
     def episode(self, copy: int) -> Episode:
         """The episode of a copy so far, made again."""
         return self._loader.episode(self.copies, copy, self.task(copy))
+
+    def observations(self, which: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """What copies show now, by default all (see :func:`toolorch_env.envs.vector.copies.observations`)."""
+        return observations(self.copies, which)
 
     def successes(self) -> tuple[np.ndarray, np.ndarray]:
         """Which copies have solved their task, and which with no call more than needed; bool, shape (n,) each."""

@@ -11,7 +11,6 @@ from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ConfigurationError, EpisodeError, InvalidActionError
 from toolorch_env.core.tasks import Task
 from toolorch_env.envs.tool_orch import ToolOrchEnv
-from toolorch_env.envs.vector.copies import observations
 from toolorch_env.envs.vector.seeds import SeedStreams
 from toolorch_env.envs.vocabulary import Vocabulary
 from toolorch_env.generation.mixture import Reporting
@@ -131,7 +130,7 @@ class ToolOrchVectorEnv(VectorEnv[Observations, np.ndarray, np.ndarray]):
             if one is not None:
                 self._seeds.seed(copy, one)
         self._begin(which, options)
-        return observations(self._engine.copies), {}
+        return self._engine.observations(), {}
 
     def step(self, actions: np.ndarray) -> tuple[Observations, np.ndarray, np.ndarray, np.ndarray, Infos]:
         """Makes one call in every copy, or finishes.
@@ -160,7 +159,7 @@ class ToolOrchVectorEnv(VectorEnv[Observations, np.ndarray, np.ndarray]):
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             infos, ended = self._final_infos(done, infos), done
         self._begin(np.flatnonzero(ended), {})
-        return observations(copies), rewards, terminated, truncated, infos
+        return self._engine.observations(), rewards, terminated, truncated, infos
 
     def render(self) -> tuple[Any, ...]:
         """What the scalar environment renders, of each copy."""
@@ -215,7 +214,7 @@ class ToolOrchVectorEnv(VectorEnv[Observations, np.ndarray, np.ndarray]):
         which = np.flatnonzero(done)
         if not len(which):
             return {}
-        final = observations(self._engine.copies, which)
+        final = self._engine.observations(which)
         shown = np.full(self.num_envs, None, object)
         for place, copy in enumerate(which.tolist()):
             shown[copy] = {name: array[place] for name, array in final.items()}
