@@ -211,7 +211,7 @@ def test_a_rate_is_kept(shop: Shop, address: str, tmp_path: Path) -> None:
     record(api_at(address), tmp_path / "s.sqlite", parse_plan(PLAN), patience=patience)
     assert time.monotonic() - begin >= (CALLS - 5) / 50
     for first, later in itertools.pairwise(shop.times[i] for i in range(0, CALLS, 25)):
-        assert later - first >= 0.8 * (25 - 5) / 50
+        assert later - first >= 0.7 * (25 - 5) / 50
 
 
 def test_a_server_that_dies_is_told_and_nothing_is_lost(shop: Shop, address: str, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from toolorch_env.envs.tool_orch import ToolOrchEnv
 from toolorch_env.envs.vector import drawing, stepping
 from toolorch_env.envs.vector.copies import make_copies, observations
 from toolorch_env.envs.vector.loading import TaskLoader
+from toolorch_env.envs.vector.pointers import Bound
 from toolorch_env.envs.vector.scoring import Rules, make_scratch
 from toolorch_env.envs.vector.seeing import READING
 from toolorch_env.envs.vector.supply import Supply, make_supply
@@ -45,6 +46,11 @@ class Engine:
         self._supply = make_supply(env.generator, env.constraints, env.vocabulary, self._values)
         self._drawing_room = drawing.make_room(_widest(self._supply, len(env.vocabulary.tools)))
         self._drawn = np.full((count, 3), -1, np.int64)
+        self._step_all = Bound(stepping.step_all, self._world, self.copies, self._rules, self._scratch)
+        self._draw_all: Bound | None = None
+        if self._supply is not None:
+            self._draw_all = Bound(drawing.draw_all, self._world, self._supply, self.copies, self._drawing_room)
+        self._successes = Bound(stepping.successes, self.copies)
         self._renew()
 
     @property
@@ -60,9 +66,7 @@ class Engine:
             active: bool, shape (n,).
         """
         active, rewards = active.copy(), np.zeros(len(active))
-        while asked := stepping.step_all(
-            self._world, self.copies, self._rules, self._scratch, actions, active, rewards, self._questions
-        ):
+        while asked := self._step_all(actions, active, rewards, self._questions):
             for kind, one, value in self._questions[:asked].tolist():
                 self._answer(kind, one, value)
         return rewards
@@ -78,7 +82,11 @@ class Engine:
 
     def _renew(self) -> None:
         """New values may have found no room where the old ones were."""
-        self._world = self._world._replace(values=self._values.arrays)
+        if self._world.values is not self._values.arrays:
+            self._world = self._world._replace(values=self._values.arrays)
+            self._step_all.bind(self._world, self.copies, self._rules, self._scratch)
+            if self._draw_all is not None:
+                self._draw_all.bind(self._world, self._supply, self.copies, self._drawing_room)
 
     def draw(self, which: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         """Begins episodes of tasks that are drawn here; returns the copies for which the generator has to.
@@ -87,15 +95,13 @@ class Engine:
             which: numbers of copies, int64.
             seeds: for each of them what the generator would draw from its random generator, uint64.
         """
+        assert self._draw_all is not None
         count = len(self._tasks)
         pending, all_seeds = np.zeros(count, bool), np.zeros(count, np.uint64)
         outcomes, questions = np.zeros(count, np.int64), np.zeros(count, np.int64)
         pending[which], all_seeds[which] = True, seeds
         while pending.any():
-            drawing.draw_all(
-                self._world, self._supply, self.copies, self._drawing_room, pending, all_seeds, self._drawn, outcomes,
-                questions,
-            )  # fmt: skip
+            self._draw_all(pending, all_seeds, self._drawn, outcomes, questions)
             for value in set(questions[pending].tolist()):
                 self._values.accept(value)
         for copy in which.tolist() if any(self._tasks) else ():
@@ -137,7 +143,7 @@ class Engine:
     def successes(self) -> tuple[np.ndarray, np.ndarray]:
         """Which copies have solved their task, and which with no call more than needed; bool, shape (n,) each."""
         success, clean = np.zeros(len(self._tasks), bool), np.zeros(len(self._tasks), bool)
-        stepping.successes(self.copies, success, clean)
+        self._successes(success, clean)
         return success, clean
 
 
