@@ -5,8 +5,8 @@
 Everything is measured through ``gym.make`` with its default wrappers, resets included, in rounds that take turns, so
 that drifts of the machine's speed hit all alike; medians of the rounds, and of the ratios in each round, are printed.
 
-- ``ToolOrch-v0``, random valid actions (drawn from the masks beforehand and replayed: only the environment is timed);
-  the goal, 0.25 of the peer, is about this row: the peer plays random actions, too
+- ``ToolOrch-v0``, random valid actions (drawn from the masks beforehand and replayed: only the environment is timed),
+  with ``compiled=True`` and without; the goal, 0.25 of the peer, which plays random actions, too, is about these rows
 - ``ToolOrch-v0``, reference calls: every call hits a recorded response and is scored in full
 - ``ToolOrchText-v0``, reference calls of distinct tasks, each call once; the goal is 40,000 steps a second
 - ``ToolOrchText-v0``, the solutions of the published Booking.com tasks; the goal is 15,000 steps a second. The data is
@@ -41,20 +41,24 @@ DATA_FILES = ("bfcl_training_3_per_workflow.pkl", "booking_tools.jsonl")
 
 GOALS = {
     "ToolOrch-v0, random valid actions": "goal: 0.250 of CartPole-v1",
+    "ToolOrch-v0, compiled, random valid actions": "goal: 0.250 of CartPole-v1",
     "ToolOrchText-v0, distinct reference calls": "goal: 40,000 steps/s",
     "ToolOrchText-v0, published Booking.com tasks": "goal: 15,000 steps/s",
 }
 
-EpisodeScript = tuple[str, list[Any]]
-"""A task id and the actions to replay."""
+EpisodeScript = tuple[dict[str, Any], list[Any]]
+"""What an episode is reset with, and the actions to replay."""
 
 
 def random_scripts(env: gym.Env[Any, Any], episodes: int) -> list[EpisodeScript]:
-    """Episodes of random valid actions."""
+    """Episodes of random valid actions, of tasks drawn one after the other."""
     rng = np.random.default_rng(0)
     unwrapped: Any = env.unwrapped
-    env.reset(seed=0)
-    return [_record(env, lambda: random_action(unwrapped, rng)) for _ in range(episodes)]
+    scripts: list[EpisodeScript] = []
+    for episode in range(episodes):
+        how = {} if episode else {"seed": 0}
+        scripts.append((how, _record(env, how, lambda: random_action(unwrapped, rng))))
+    return scripts
 
 
 def reference_scripts(env: gym.Env[Any, Any], episodes: int) -> list[EpisodeScript]:
@@ -64,10 +68,10 @@ def reference_scripts(env: gym.Env[Any, Any], episodes: int) -> list[EpisodeScri
     scripts: list[EpisodeScript] = []
     env.reset(seed=0)
     while len(scripts) < episodes:
-        script = _record(env, lambda: unwrapped.action_for(next_reference_call(unwrapped.episode)))
+        actions = _record(env, {}, lambda: unwrapped.action_for(next_reference_call(unwrapped.episode)))
         keys = {call.key for call in unwrapped.episode.reference.calls}
         if not seen & keys:
-            scripts.append(script)
+            scripts.append(({"options": {"task_id": unwrapped.episode.task.id}}, actions))
         seen |= keys
     return scripts
 
@@ -75,14 +79,15 @@ def reference_scripts(env: gym.Env[Any, Any], episodes: int) -> list[EpisodeScri
 def published_scripts(env: gym.Env[Any, Any]) -> list[EpisodeScript]:
     """The solutions of all stored tasks, each once."""
     unwrapped: Any = env.unwrapped
-    scripts = []
+    scripts: list[EpisodeScript] = []
     for task in unwrapped.generator.tasks:
-        env.reset(options={"task_id": task.id})
+        how = {"options": {"task_id": task.id}}
+        env.reset(**how)
         actions = []
         while (call := next_reference_call(unwrapped.episode)) is not None:
             actions.append(unwrapped.action_for(call))
             env.step(actions[-1])
-        scripts.append((task.id, [*actions, unwrapped.action_for(None)]))
+        scripts.append((how, [*actions, unwrapped.action_for(None)]))
     return scripts
 
 
@@ -95,23 +100,23 @@ def booking(data: Path, folder: Path) -> gym.Env[Any, Any] | None:
     return gym.make("ToolOrchText-v0", snapshot=folder / "booking.sqlite")
 
 
-def _record(env: gym.Env[Any, Any], choose: Callable[[], Any]) -> EpisodeScript:
-    _, info = env.reset()
+def _record(env: gym.Env[Any, Any], how: dict[str, Any], choose: Callable[[], Any]) -> list[Any]:
+    env.reset(**how)
     actions = []
     ended = False
     while not ended:
         actions.append(choose())
         _, _, terminated, truncated, _ = env.step(actions[-1])
         ended = terminated or truncated
-    return info["task_id"], actions
+    return actions
 
 
 def replay(env: gym.Env[Any, Any], scripts: list[EpisodeScript]) -> float:
-    """Steps a second of replaying scripts, resets included: each draws its task anew."""
+    """Steps a second of replaying scripts, resets included: each draws its task."""
     steps = 0
     begin = time.perf_counter()
-    for task_id, actions in scripts:
-        env.reset(options={"task_id": task_id})
+    for how, actions in scripts:
+        env.reset(**how)
         for action in actions:
             env.step(action)
         steps += len(actions)
@@ -145,8 +150,10 @@ def main(
 def measure(episodes: int, rounds: int, published: gym.Env[Any, Any] | None, json_file: Path | None) -> None:
     """The rounds, and what they come to."""
     numbers = gym.make("ToolOrch-v0")
+    compiled = gym.make("ToolOrch-v0", compiled=True)
     words = gym.make("ToolOrchText-v0")
     subjects: dict[str, tuple[gym.Env[Any, Any], list[EpisodeScript]]] = {
+        "ToolOrch-v0, compiled, random valid actions": (compiled, random_scripts(compiled, episodes)),
         "ToolOrch-v0, random valid actions": (numbers, random_scripts(numbers, episodes)),
         "ToolOrch-v0, reference calls": (numbers, reference_scripts(numbers, episodes)),
         "ToolOrchText-v0, distinct reference calls": (words, reference_scripts(words, episodes)),

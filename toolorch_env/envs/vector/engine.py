@@ -1,5 +1,7 @@
 """Steps and draws in compiled code, with the scalar rules answering what it asks."""
 
+from typing import Any
+
 import numpy as np
 
 from toolorch_env.core.episode import Episode
@@ -17,6 +19,7 @@ from toolorch_env.envs.vector.world import make_world
 from toolorch_env.generation.composing import make_task_id
 from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.rewards import AtomicReward, BinaryReward, GraduatedReward, OrchestrationReward
+from toolorch_env.store.interned import ABSENT
 
 NATIVE_REWARDS = (GraduatedReward, AtomicReward, OrchestrationReward, BinaryReward)
 
@@ -51,6 +54,7 @@ class Engine:
         if self._supply is not None:
             self._draw_all = Bound(drawing.draw_all, self._world, self._supply, self.copies, self._drawing_room)
         self._successes = Bound(stepping.successes, self.copies)
+        self._chosen = Bound(stepping.chosen, self._world, self.copies)
         self._renew()
 
     @property
@@ -85,6 +89,7 @@ class Engine:
         if self._world.values is not self._values.arrays:
             self._world = self._world._replace(values=self._values.arrays)
             self._step_all.bind(self._world, self.copies, self._rules, self._scratch)
+            self._chosen.bind(self._world, self.copies)
             if self._draw_all is not None:
                 self._draw_all.bind(self._world, self._supply, self.copies, self._drawing_room)
 
@@ -135,6 +140,11 @@ class Engine:
     def episode(self, copy: int) -> Episode:
         """The episode of a copy so far, made again."""
         return self._loader.episode(self.copies, copy, self.task(copy))
+
+    def value(self, copy: int, component: int, choice: int) -> tuple[bool, Any]:
+        """Whether a choice of a component of the action resolves now, and to what."""
+        number = int(self._chosen(copy, component, choice))
+        return (False, None) if number == ABSENT else (True, self._values[number])
 
     def observations(self, which: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """What copies show now, by default all (see :func:`toolorch_env.envs.vector.copies.observations`)."""

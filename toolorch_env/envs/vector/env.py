@@ -1,7 +1,7 @@
 """Many copies of the numeric environment that step at once."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -11,13 +11,10 @@ from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ConfigurationError, EpisodeError, InvalidActionError
 from toolorch_env.core.tasks import Task
 from toolorch_env.envs.tool_orch import ToolOrchEnv
+from toolorch_env.envs.vector.making import make_engine
 from toolorch_env.envs.vector.seeds import SeedStreams
 from toolorch_env.envs.vocabulary import Vocabulary
 from toolorch_env.generation.mixture import Reporting
-from toolorch_env.rewards import AtomicReward, BinaryReward, GraduatedReward, OrchestrationReward
-
-if TYPE_CHECKING:
-    from toolorch_env.envs.vector.engine import Engine
 
 Observations = dict[str, np.ndarray]
 Infos = dict[str, Any]
@@ -52,14 +49,14 @@ class ToolOrchVectorEnv(VectorEnv[Observations, np.ndarray, np.ndarray]):
         self.num_envs = num_envs
         self.autoreset_mode = _as_mode(autoreset_mode)
         self.metadata = {**ToolOrchEnv.metadata, "autoreset_mode": self.autoreset_mode}
-        self._scalar = ToolOrchEnv(**kwargs)
+        self._scalar = ToolOrchEnv(**{**kwargs, "compiled": False})
         self.render_mode = self._scalar.render_mode
         self.single_action_space = self._scalar.action_space
         self.single_observation_space = self._scalar.observation_space
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._limits = self._scalar.vocabulary.sizes.astype(np.uint64)
-        self._engine = _engine(self._scalar, num_envs)
+        self._engine = make_engine(self._scalar, num_envs, "use vectorization_mode='sync'")
         self._seeds = SeedStreams(num_envs)
         self._has_begun = np.zeros(num_envs, bool)
         self._is_drawn = np.zeros(num_envs, bool)
@@ -219,33 +216,6 @@ class ToolOrchVectorEnv(VectorEnv[Observations, np.ndarray, np.ndarray]):
         for place, copy in enumerate(which.tolist()):
             shown[copy] = {name: array[place] for name, array in final.items()}
         return {"final_obs": shown, "_final_obs": done.copy(), "final_info": infos, "_final_info": done.copy()}
-
-
-def _engine(env: ToolOrchEnv, count: int) -> "Engine":
-    why = _why_not(env)
-    if why:
-        raise ConfigurationError(f"copies cannot step at once: {why}; use vectorization_mode='sync'")
-    try:
-        from toolorch_env.envs.vector.engine import Engine
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"this needs the extra 'vector' ({error.name} is not installed): pip install 'toolorch-env[vector]', "
-            "or use vectorization_mode='sync'"
-        ) from None
-    return Engine(env, count)
-
-
-def _why_not(env: ToolOrchEnv) -> str:
-    """Why only scalar environments can do what is asked for, empty if that is not so."""
-    if env.snapshot.tools.state_changing:
-        return f"the tool {min(env.snapshot.tools.state_changing)!r} changes the state"
-    if env.replay.on_miss.value != "error":
-        return f"on_miss is {env.replay.on_miss.value!r}"
-    if type(env.reward) not in (GraduatedReward, AtomicReward, OrchestrationReward, BinaryReward):
-        return f"the reward {env.reward!r} is scored in Python"
-    if max(map(len, env.vocabulary.tool_parameters), default=0) > 62:
-        return "a tool has more than 62 parameters"
-    return ""
 
 
 def _as_mode(mode: AutoresetMode | str) -> AutoresetMode:

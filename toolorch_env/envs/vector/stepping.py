@@ -92,7 +92,7 @@ def _read(world, copies, scratch, copy, action, question):
     first = world.first_parameter[tool]
     for parameter in range(first, world.first_parameter[tool + 1]):
         component, place = world.components[parameter], parameter - first
-        value = _chosen(world, copies, copy, component, action[component])
+        value = chosen(world, copies, copy, component, action[component])
         if value == NONE:
             continue
         reading = world.values.readings[parameter, value]
@@ -134,7 +134,7 @@ def _whose_turn(world, copies, copy, call, open_steps, direct, question):
 
 
 @compiled
-def _chosen(world, copies, copy, component, choice):
+def chosen(world, copies, copy, component, choice):
     """The value that a choice stands for now, NONE if it resolves to none."""
     if choice == 0:
         return np.int64(NONE)
