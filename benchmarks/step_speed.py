@@ -56,7 +56,7 @@ def random_scripts(env: gym.Env[Any, Any], episodes: int) -> list[EpisodeScript]
     unwrapped: Any = env.unwrapped
     scripts: list[EpisodeScript] = []
     for episode in range(episodes):
-        how = {} if episode else {"seed": 0}
+        how: dict[str, Any] = {} if episode else {"seed": 0}
         scripts.append((how, _record(env, how, lambda: random_action(unwrapped, rng))))
     return scripts
 
@@ -81,7 +81,7 @@ def published_scripts(env: gym.Env[Any, Any]) -> list[EpisodeScript]:
     unwrapped: Any = env.unwrapped
     scripts: list[EpisodeScript] = []
     for task in unwrapped.generator.tasks:
-        how = {"options": {"task_id": task.id}}
+        how: dict[str, Any] = {"options": {"task_id": task.id}}
         env.reset(**how)
         actions = []
         while (call := next_reference_call(unwrapped.episode)) is not None:

@@ -13,14 +13,14 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from toolorch_env.generation.phrasing import Template
 
 Messages = list[dict[str, str]]
-Answer = Callable[[Messages], "str | Response"]
+Answer = Callable[[Messages], "str | dict[str, Any] | Response"]
 
 
 class ChatServer:
@@ -52,7 +52,7 @@ class ChatServer:
             answer = self.answer(body["messages"])
         finally:
             self._under_way -= 1
-        return completion(answer) if isinstance(answer, str) else answer
+        return answer if isinstance(answer, Response) else completion(answer)
 
     @contextlib.contextmanager
     def serve(self) -> Iterator[str]:
@@ -71,10 +71,27 @@ class ChatServer:
                 thread.join()
 
 
-def completion(content: str | None) -> Response:
-    """A chat completion."""
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}}
-    return JSONResponse({"id": "1", "object": "chat.completion", "created": 0, "model": "rules", "choices": [choice]})
+def completion(answer: str | dict[str, Any] | None, **more: Any) -> Response:
+    """A chat completion: of a text, or of what an assistant's message holds; ``more`` is told beside it."""
+    message = answer if isinstance(answer, dict) else {"content": answer}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", **message}}
+    document = {"id": "1", "object": "chat.completion", "created": 0, "model": "rules", "choices": [choice]}
+    return Response(json.dumps({**document, **more}), media_type="application/json")
+
+
+def calling(*calls: tuple[str, Any], content: str | None = None) -> dict[str, Any]:
+    """What an assistant's message holds that calls tools; arguments that are no text are written as JSON."""
+    return {
+        "content": content,
+        "tool_calls": [
+            {
+                "id": f"call_{number}",
+                "type": "function",
+                "function": {"name": name, "arguments": given if isinstance(given, str) else json.dumps(given)},
+            }
+            for number, (name, given) in enumerate(calls)
+        ],
+    }
 
 
 def truncated() -> Response:

@@ -69,14 +69,16 @@ def test_the_readme_shows_the_text_environment() -> None:
     assert any(text.endswith("0.0 True True\n") for text in shown)
 
 
-# these need an API or a data set: tests/cli/test_recording_document.py checks that they exist
-ELSEWHERE = re.compile(" (record|import|workflows) ")
+# these need an API, a data set or a model: tests/cli checks that they exist
+ELSEWHERE = re.compile(" (record|import|workflows) | openai:")
 RUNNABLE = [(path, command) for path in DOCUMENTS for command in commands(path) if not ELSEWHERE.search(command)]
 
 
 @pytest.mark.parametrize(("path", "command"), RUNNABLE)
 def test_commands_run(path: Path, command: str, tmp_path: Path) -> None:
     arguments = shlex.split(command)[1:]
+    if "run.jsonl" in arguments and arguments[0] != "evaluate":
+        run_command("evaluate", "--policy", "random", "--out", "run.jsonl", "--tasks", FEW_TASKS, folder=tmp_path)
     if arguments[0] in ("demo", "evaluate"):
         arguments += ["--tasks", FEW_TASKS]  # the last one counts
     done = run_command(*arguments, folder=tmp_path)

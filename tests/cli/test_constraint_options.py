@@ -15,7 +15,8 @@ from worlds import snapshot_path
 
 from toolorch_env.cli import app
 from toolorch_env.core.tasks import Task
-from toolorch_env.evaluation.runner import evaluate
+from toolorch_env.evaluation.evaluations import evaluate_policy
+from toolorch_env.evaluation.summary import summarize
 from toolorch_env.generation.constraints import STYLES, TaskConstraints
 from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.generation.graph_generator import GraphGenerator
@@ -64,14 +65,16 @@ def task_of(snapshot: Path, seed: int, **chosen: Any) -> Task:
 def figures(path: Path) -> dict[str, Any]:
     """What ``evaluate`` has written, but the speed."""
     found: dict[str, Any] = json.loads(path.read_text())
-    del found["steps_per_second"]
+    del found["seconds"]
     return found
 
 
 def measured(env: gym.Env[Any, Any], tasks: int, seed: int) -> dict[str, Any]:
     """The same of the random policy, without the command."""
-    found = evaluate(env, RandomPolicy(), tasks=tasks, seed=seed).to_dict()
-    del found["steps_per_second"]
+    found: dict[str, Any] = json.loads(
+        json.dumps(summarize(evaluate_policy(env, RandomPolicy(), tasks=tasks, seed=seed)).to_dict())
+    )
+    del found["seconds"]
     return found
 
 

@@ -6,13 +6,14 @@ import typer
 from rich.markup import escape
 
 import toolorch_env
-from toolorch_env.cli import importing, play, recording, snapshots, synthesize, train, workflows
+from toolorch_env.cli import evaluate, importing, play, recording, snapshots, synthesize, train, workflows
 from toolorch_env.cli.display import console, error_console, showing_warnings
 from toolorch_env.core.errors import ToolOrchError
 
 app = typer.Typer(help="Recorded APIs as environments for multi-step tool orchestration.", no_args_is_help=True)
 app.command()(play.demo)
-app.command()(play.evaluate)
+app.command()(evaluate.evaluate)
+app.command()(evaluate.rescore)
 app.command()(play.play)
 app.command()(synthesize.synthesize)
 app.command()(train.train)

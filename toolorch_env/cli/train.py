@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from toolorch_env.cli.constraint_options import with_constraint_options
 from toolorch_env.cli.display import check_writable, console, error_console
-from toolorch_env.cli.play import GeneratorOption, RewardOption, SnapshotOption
+from toolorch_env.cli.policies import GeneratorOption, RewardOption, SnapshotOption
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.generation.constraints import TaskConstraints
 

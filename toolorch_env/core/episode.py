@@ -10,6 +10,7 @@ from toolorch_env.core.responses import Response, Source
 from toolorch_env.core.scoring import Reward, Scorer, Step
 from toolorch_env.core.states import state_after
 from toolorch_env.core.tasks import Task
+from toolorch_env.core.text import readable
 
 
 class Replay(Protocol):
@@ -173,4 +174,4 @@ class Episode:
 
 
 def _refusal(status: int, detail: str, source: Source) -> Response:
-    return Response.synthetic(status, {"detail": detail.encode("utf-8", "replace").decode()}, source)
+    return Response.synthetic(status, {"detail": readable(detail)}, source)

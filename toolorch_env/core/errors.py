@@ -85,7 +85,20 @@ class TaskError(ToolOrchError):
 
 
 class ChatModelError(ToolOrchError):
-    """A language model was asked and gave no answer that can be used."""
+    """A language model was asked and gave no answer that can be used.
+
+    Attributes:
+        kind: ``timeout``, ``unreachable``, ``no completion`` (whatever it was instead), or ``status`` and the number;
+            empty where it is about several answers.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class RunError(ToolOrchError):
+    """The file of an evaluation is missing, damaged, another one, or cannot be written."""
 
 
 class InvalidActionError(ToolOrchError, ValueError):

@@ -160,12 +160,12 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
 
     def _leave_out_unplayable(self) -> None:
         """Tasks of a data set may need values that no action can pass; they are played in words only."""
-        self._words_only: dict[str, str] = {}
+        self.words_only: dict[str, str] = {}
         if not isinstance(self.generator, FixedTasks):
             self._check_playable()
             return
         found = {task.id: why_unplayable(task, self.vocabulary, self.max_calls) for task in self.generator.tasks}
-        self._words_only = left_out = {task_id: why for task_id, why in found.items() if why}
+        self.words_only = left_out = {task_id: why for task_id, why in found.items() if why}
         if len(left_out) == len(found):
             first = next(iter(left_out))
             raise TaskError(
@@ -191,9 +191,9 @@ class ToolOrchEnv(EpisodeEnv[Observation, np.ndarray]):
             return super()._choose_task(options, rng)
         except TaskError:
             task_id = options.get("task_id")
-            if not isinstance(task_id, str) or task_id not in self._words_only:
+            if not isinstance(task_id, str) or task_id not in self.words_only:
                 raise
-            why = self._words_only[task_id]
+            why = self.words_only[task_id]
         raise TaskError(f"task {task_id!r} cannot be played in numbers, play it in ToolOrchText-v0: {why}")
 
     def reset(

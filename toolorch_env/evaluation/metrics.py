@@ -28,6 +28,7 @@ class EpisodeResult:
 
     Attributes:
         task_id, workflow: which task.
+        depth: number of calls on the longest chain of dependencies of its solution.
         success: all reference calls complete, and finished by the agent.
         clean_success: success with no call more than the reference has; optional ones may be made or left out.
         complete_calls, reference_calls: for the call accuracy; optional reference calls do not count.
@@ -40,6 +41,7 @@ class EpisodeResult:
 
     task_id: str
     workflow: str
+    depth: int
     success: bool
     clean_success: bool
     complete_calls: int
@@ -94,6 +96,7 @@ def episode_result(episode: Episode) -> EpisodeResult:
     return EpisodeResult(
         task_id=task.id,
         workflow=task.workflow,
+        depth=task.depth,
         success=episode.success,
         clean_success=episode.clean_success,
         complete_calls=sum(complete),

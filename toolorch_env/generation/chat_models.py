@@ -1,5 +1,7 @@
 """Language models that answer messages, behind OpenAI-compatible endpoints."""
 
+import asyncio
+import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,12 +11,42 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from toolorch_env.core.errors import ChatModelError, ConfigurationError
+from toolorch_env.core.text import readable
 
-Messages = Sequence[Mapping[str, str]]
-"""A chat so far: objects with ``role`` and ``content``."""
+Messages = Sequence[Mapping[str, Any]]
+"""A chat so far, in OpenAI's form: objects with ``role`` and ``content``."""
 
 Ask = Callable[[Messages, int], Awaitable[str]]
 """Gives a model's answer to messages; the number tells apart requests of the same messages. Raises ChatModelError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What a model answered.
+
+    Attributes:
+        message: the assistant's message in OpenAI's form, with ``content`` and, if it calls tools, ``tool_calls``.
+        finish_reason: why it ended: ``stop``, ``tool_calls``, ``length`` (it was cut off), ...
+        prompt_tokens, completion_tokens: what the endpoint counted, 0 where it does not say.
+    """
+
+    message: dict[str, Any]
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def text(self) -> str:
+        """What it says in words."""
+        return self.message["content"] or ""
+
+
+Complete = Callable[[Messages, Sequence[Mapping[str, Any]], int], Awaitable[Completion]]
+"""Gives a model's completion of messages, with these tools on offer; the number tells apart equal requests. Raises
+ChatModelError."""
+
+_LONGEST_PAUSE = 10.0
+"""Seconds that are left for each pause between retries."""
 
 _HINTS = {
     401: ": check the key in OPENAI_API_KEY",
@@ -44,6 +76,7 @@ class OpenAIChat:
             ``OPENAI_BASE_URL``, else OpenAI's own.
         temperature: how much answers vary, from 0; by default what the endpoint finds right.
         seed: for answers that repeat, where the endpoint can do that.
+        max_tokens: what an answer is cut off at, at least 1; by default what the endpoint finds right.
         timeout: seconds after which an answer is given up, above 0.
         retries: how often a request is made again after an error that may pass, with growing pauses.
 
@@ -57,6 +90,7 @@ class OpenAIChat:
     seed: int | None = None
     timeout: float = 120
     retries: int = 2
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
         address = self.base_url or os.environ.get("OPENAI_BASE_URL")
@@ -68,10 +102,26 @@ class OpenAIChat:
             raise ConfigurationError(f"{address!r} is no base URL: it looks like http://localhost:8000/v1")
         if not self.timeout > 0:
             raise ConfigurationError(f"the timeout is a number of seconds above 0, not {self.timeout}")
+        if self.retries < 0 or (self.max_tokens is not None and self.max_tokens < 1):
+            raise ConfigurationError("retries are at least 0 and tokens at least 1")
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Ask]:
         """While open, the model can be asked.
+
+        Raises:
+            ConfigurationError: the package ``openai`` is not installed.
+        """
+        async with self.connect() as complete:
+
+            async def ask(messages: Messages, number: int) -> str:
+                return (await complete(messages, (), number)).text
+
+            yield ask
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Complete]:
+        """While open, the model can be asked for whole completions, with the tokens that they took.
 
         Raises:
             ConfigurationError: the package ``openai`` is not installed.
@@ -86,25 +136,69 @@ class OpenAIChat:
         async with AsyncOpenAI(
             api_key=key, base_url=self.base_url, timeout=self.timeout, max_retries=self.retries
         ) as client:
-            yield partial(self._ask, client)
+            yield partial(self._complete, client)
 
-    async def _ask(self, client: Any, messages: Messages, number: int) -> str:
+    async def _complete(
+        self, client: Any, messages: Messages, tools: Sequence[Mapping[str, Any]], number: int
+    ) -> Completion:
         import openai
 
-        options = {"temperature": self.temperature, "seed": None if self.seed is None else self.seed + number}
+        options = {
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "seed": None if self.seed is None else self.seed + number,
+            "tools": list(tools) or None,
+        }
         given = {name: value for name, value in options.items() if value is not None}
         try:
-            answer = await client.chat.completions.create(model=self.model, messages=list(messages), **given)
-            return str(answer.choices[0].message.content or "")
-        except openai.APITimeoutError:
-            raise ChatModelError(f"no answer within {self.timeout:g} s") from None
+            async with asyncio.timeout((self.timeout + _LONGEST_PAUSE) * (self.retries + 1)):  # against slow trickles
+                answer = await client.chat.completions.create(model=self.model, messages=list(messages), **given)
+            return _completion(answer)
+        except (openai.APITimeoutError, TimeoutError):
+            raise ChatModelError(f"no answer within {self.timeout:g} s", "timeout") from None
         except openai.APIStatusError as error:  # its text is left out: it may repeat the key
-            raise ChatModelError(f"status {error.status_code}{_HINTS.get(error.status_code, '')}") from None
+            told = f"status {error.status_code}"
+            raise ChatModelError(f"{told}{_HINTS.get(error.status_code, '')}", told) from None
         except openai.APIConnectionError:
             where = urlsplit(str(client.base_url)).netloc.rpartition("@")[2]
-            raise ChatModelError(f"{where} cannot be reached, or broke off") from None
+            raise ChatModelError(f"{where} cannot be reached, or broke off", "unreachable") from None
         except (openai.OpenAIError, AttributeError, LookupError, TypeError, ValueError):
-            raise ChatModelError("the answer is no chat completion: check the base URL") from None
+            raise ChatModelError("the answer is no chat completion: check the base URL", "no completion") from None
+
+
+def _completion(answer: Any) -> Completion:
+    """What an answer says. Packages that build it check nothing, so what is no completion shows here.
+
+    Raises:
+        AttributeError, LookupError, TypeError, ValueError: it is none.
+    """
+    choice = answer.choices[0]
+    content, refusal = choice.message.content, getattr(choice.message, "refusal", None)
+    message: dict[str, Any] = {"role": "assistant", "content": _text(refusal if content is None else content)}
+    calls = [_tool_call(call) for call in choice.message.tool_calls or ()]
+    if calls:
+        message["tool_calls"] = calls
+    usage = answer.usage
+    return Completion(
+        message,
+        str(choice.finish_reason),
+        int(getattr(usage, "prompt_tokens", 0) or 0),
+        int(getattr(usage, "completion_tokens", 0) or 0),
+    )
+
+
+def _tool_call(call: Any) -> dict[str, Any]:
+    arguments = call.function.arguments
+    if isinstance(arguments, dict):  # some servers give the object itself
+        arguments = json.dumps(arguments)
+    function = {"name": _text(call.function.name) or "", "arguments": _text(arguments) or ""}
+    return {"id": _text(call.id) or "", "type": "function", "function": function}
+
+
+def _text(text: Any) -> str | None:
+    if not isinstance(text, str | None):
+        raise TypeError
+    return text and readable(text)
 
 
 def _is_address(text: str) -> bool:

@@ -150,7 +150,7 @@ def _common_snapshot(members: Sequence[TaskGenerator]) -> Snapshot | None:
     snapshots = [snapshot for snapshot in bound if isinstance(snapshot, Snapshot)]
     for other in snapshots[1:]:
         first = snapshots[0]
-        if other.path != first.path and other.meta.get("content_hash") != first.meta.get("content_hash"):
+        if other.path != first.path and other.content_hash != first.content_hash:
             raise ConfigurationError(
                 f"the generators of a mixture draw from different snapshots, {first.name!r} ({first.path}) and "
                 f"{other.name!r} ({other.path}), and an environment plays one: make an environment for each"

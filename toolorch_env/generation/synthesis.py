@@ -122,9 +122,7 @@ def synthesize(
     path, opened, drawers = Path(path), open_snapshot(snapshot), drawers or Drawers()
     check_target(path, overwrite)
     asked = read_constraints(constraints)
-    request = SynthesisRequest(
-        opened.meta.get("content_hash", ""), n, seed, asked, task_format(path).suffix, generator, check
-    )
+    request = SynthesisRequest(opened.content_hash, n, seed, asked, task_format(path).suffix, generator, check)
     drawer = ChunkDrawer(opened, request)
     _check_room(path, drawer)
     started = time.perf_counter()

@@ -142,7 +142,7 @@ class ChunkDrawer:
 
     def __init__(self, snapshot: Snapshot | Path, request: SynthesisRequest) -> None:
         self.snapshot = snapshot = snapshot if isinstance(snapshot, Snapshot) else Snapshot(snapshot)
-        if snapshot.meta.get("content_hash") != request.content_hash:
+        if snapshot.content_hash != request.content_hash:
             raise ConfigurationError(f"{snapshot.path} has changed since the tasks were asked for: start anew")
         self.request = request
         self.generator = as_generator(request.generator, snapshot)

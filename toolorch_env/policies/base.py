@@ -1,22 +1,37 @@
 """What a policy is."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 
 
+@runtime_checkable
 class Policy(Protocol):
-    """Picks actions in one environment, episode after episode."""
+    """Picks actions, step after step. One method is all it needs; what else it has is used:
 
-    name: str
-    env_id: str
-    """The environment that the policy plays in."""
-
-    def reset(self, env: gym.Env[Any, Any], rng: np.random.Generator) -> None:
-        """An episode begins. All randomness of the policy is to come from ``rng``."""
-        ...
+    - ``name``: what it is reported as; by default the name of its class
+    - ``env_id``: the environment that it plays in; by default ``ToolOrchText-v0``, in words
+    - ``reset(env, rng)``: an episode begins; all randomness of the policy is to come from ``rng``
+    """
 
     def act(self, observation: Any, info: dict[str, Any]) -> Any:
-        """The next action, from the latest observation and info."""
+        """The next action, from the latest observation and info: at the beginning of an episode those of its reset."""
         ...
+
+
+def policy_name(policy: Policy) -> str:
+    """What a policy is reported as."""
+    return str(getattr(policy, "name", type(policy).__name__))
+
+
+def policy_env_id(policy: Policy) -> str:
+    """The environment that a policy plays in."""
+    return str(getattr(policy, "env_id", "ToolOrchText-v0"))
+
+
+def begin_episode(policy: Policy, env: gym.Env[Any, Any], rng: np.random.Generator) -> None:
+    """Tells a policy that an episode begins, if it wants to know."""
+    reset = getattr(policy, "reset", None)
+    if reset is not None:
+        reset(env, rng)

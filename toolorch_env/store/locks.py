@@ -6,7 +6,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from toolorch_env.core.errors import SnapshotWriteError
+from toolorch_env.core.errors import SnapshotWriteError, ToolOrchError
 
 
 class WritingLock:
@@ -14,27 +14,31 @@ class WritingLock:
 
     Args:
         path: the file that is to be written.
+        failure: what is raised; by default an error about snapshots.
+        instead: what to do where another one writes it.
 
     Raises:
         SnapshotWriteError: another one writes it, or its folder cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        failure: type[ToolOrchError] = SnapshotWriteError,
+        instead: str = "record into another file and merge the two",
+    ) -> None:
         if not path.parent.is_dir():  # it would be made
-            raise SnapshotWriteError(f"{path} cannot be written: there is no folder {path.parent}")
+            raise failure(f"{path} cannot be written: there is no folder {path.parent}")
         self._file = path.with_name(f"{path.name}.lock")
         self._lock = FileLock(self._file, timeout=0, thread_local=False)
         try:
             self._lock.acquire()
         except Timeout:
             if not self._file.exists():
-                raise SnapshotWriteError(f"{path} cannot be written: nothing can be made in its folder") from None
-            raise SnapshotWriteError(
-                f"{path} is being written by {self._holder()}: wait until it is done,"
-                " or record into another file and merge the two"
-            ) from None
+                raise failure(f"{path} cannot be written: nothing can be made in its folder") from None
+            raise failure(f"{path} is being written by {self._holder()}: wait until it is done, or {instead}") from None
         except (OSError, ValueError) as error:  # ValueError: the path holds a null byte
-            raise SnapshotWriteError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
+            raise failure(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
         self._leave_name()
 
     def _leave_name(self) -> None:

@@ -100,6 +100,11 @@ class Snapshot:
         return dict(rows)
 
     @property
+    def content_hash(self) -> str:
+        """What tells its rows from those of other snapshots."""
+        return self.meta.get("content_hash", "")
+
+    @property
     def name(self) -> str:
         """Name of the snapshot."""
         return self.meta.get("name", self.path.stem)

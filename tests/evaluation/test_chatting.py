@@ -1,0 +1,197 @@
+"""Language models are evaluated over a real endpoint: what they said is scored, and nothing else."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+from chat_server import BrokenOff, ChatServer, Messages, Silence, calling, completion, truncated
+from evaluation.solver import Solver
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from worlds import snapshot_path
+
+from toolorch_env.core.errors import ConfigurationError, ConstraintError
+from toolorch_env.evaluation.evaluations import evaluate_chat, evaluate_policy
+from toolorch_env.evaluation.run_files import read_run
+from toolorch_env.evaluation.runner import list_jobs
+from toolorch_env.evaluation.runs import Outcome
+from toolorch_env.evaluation.summary import summarize
+from toolorch_env.generation.chat_models import OpenAIChat
+from toolorch_env.policies.oracle import OraclePolicy
+
+TASKS = 12
+
+
+@pytest.fixture
+def env() -> gym.Env[Any, Any]:
+    return gym.make("ToolOrchText-v0", snapshot=snapshot_path("library"))
+
+
+def results(outcomes: list[Outcome]) -> dict[int, Any]:
+    return {outcome.index: outcome.result for outcome in outcomes}
+
+
+@pytest.mark.parametrize("tool_calls", ["native", "text"])
+def test_a_model_that_knows_the_solution_scores_as_the_oracle(
+    env: gym.Env[Any, Any], tool_calls: Any, tmp_path: Path
+) -> None:
+    solver = Solver(env, list_jobs(TASKS, 3))
+    server = ChatServer(solver)
+    with server.serve() as url:
+        outcomes = evaluate_chat(
+            env, OpenAIChat("rules", url), tasks=TASKS, seed=3, tool_calls=tool_calls, concurrency=5,
+            path=tmp_path / "run.jsonl",
+        )  # fmt: skip
+    expected = evaluate_policy(env, OraclePolicy("ToolOrchText-v0"), tasks=TASKS, seed=3)
+    assert results(outcomes) == results(expected)
+    assert summarize(outcomes).metrics["clean_success_rate"].value == 1.0
+    assert 1 < server.most_at_once <= 5
+    for body in server.asked:
+        assert ("tools" in body) == (tool_calls == "native")
+        assert body["messages"][0]["role"] == "system"
+    assert all(episode.answer == "That is all." for episode in read_run(tmp_path / "run.jsonl").episodes)
+
+
+def test_the_chat_is_what_the_protocol_asks_for(env: gym.Env[Any, Any], tmp_path: Path) -> None:
+    """Every tool call has its answer under its identifier, in the request that follows it."""
+    solver = Solver(env, list_jobs(4, 0))
+
+    def twice(messages: Messages) -> Any:
+        """All that is left at once, and one call that is none."""
+        task = solver.task(messages)
+        if messages[-1]["role"] == "tool":
+            return "Done."
+        return calling(*((call.tool, call.arguments) for call in task.reference), ("nothing", "{not JSON"))
+
+    server = ChatServer(twice)
+    with server.serve() as url:
+        evaluate_chat(env, OpenAIChat("rules", url), tasks=4, path=tmp_path / "run.jsonl", concurrency=1)
+    for body in server.asked:
+        for place, message in enumerate(body["messages"]):
+            calls = message.get("tool_calls") or []
+            answers = body["messages"][place + 1 : place + 1 + len(calls)]
+            assert [answer["tool_call_id"] for answer in answers] == [call["id"] for call in calls]
+            assert all(answer["role"] == "tool" for answer in answers)
+    for episode in read_run(tmp_path / "run.jsonl").episodes:
+        assert len(episode.turns) == 1
+        assert episode.result.errors["malformed"] == 1
+        assert episode.messages[-1] == {"role": "assistant", "content": "Done."}
+
+
+NO_ANSWERS: dict[str, tuple[Any, str]] = {
+    "500": (lambda: JSONResponse({"error": "no"}, 500), "status 500"),
+    "429": (lambda: JSONResponse({"error": "slowly"}, 429, {"retry-after": "0"}), "status 429"),
+    "400": (lambda: JSONResponse({"error": {"message": "context length exceeded"}}, 400), "status 400"),
+    "HTML": (lambda: HTMLResponse("<html><tool_call>{}</tool_call></html>"), "no completion"),
+    "other JSON": (lambda: JSONResponse({"tool_calls": [{"name": "get_town", "arguments": {}}]}), "no completion"),
+    "no choices": (lambda: JSONResponse({"choices": []}), "no completion"),
+    "numbers": (lambda: completion({"content": 5}), "no completion"),
+    "calls of nothing": (lambda: completion({"tool_calls": [{"id": "1", "type": "function"}]}), "no completion"),
+    "truncated": (truncated, "no completion"),
+    "broken off": (BrokenOff, "unreachable"),
+    "silence": (Silence, "timeout"),
+    "nothing": (lambda: Response(status_code=204), "no completion"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_ANSWERS)
+def test_what_is_no_answer_is_counted_and_never_scored(env: gym.Env[Any, Any], kind: str, tmp_path: Path) -> None:
+    """In every third task the endpoint fails, at the first message or at the second."""
+    make, failure = NO_ANSWERS[kind]
+    solver = Solver(env, list_jobs(TASKS, 1))
+    failing = {task.id: number % 2 for number, task in enumerate(list(solver.tasks.values())[::3])}
+
+    def answer(messages: Messages) -> Any:
+        made = sum(message["role"] == "assistant" for message in messages)
+        return make() if failing.get(solver.task(messages).id) == made else solver(messages)
+
+    path = tmp_path / "run.jsonl"
+    with ChatServer(answer).serve() as url:
+        chat = OpenAIChat("rules", url, timeout=0.3, retries=0)
+        outcomes = evaluate_chat(env, chat, tasks=TASKS, seed=1, path=path)
+    summary = summarize(outcomes)
+    assert summary.failures == {failure: len(failing)}
+    assert (summary.episodes, summary.metrics["clean_success_rate"].value) == (TASKS - len(failing), 1.0)
+    run = read_run(path)
+    assert {told.task_id for told in run.failures} == failing.keys()
+    assert not failing.keys() & {episode.task.id for episode in run.episodes}
+    assert {told.failure for told in run.failures} == {failure}
+
+    # once the endpoint works, the same evaluation plays what had failed, and nothing else
+    server = ChatServer(solver)
+    with server.serve() as url:
+        again = evaluate_chat(env, OpenAIChat("rules", url), tasks=TASKS, seed=1, path=path)
+    assert len({body["messages"][1]["content"] for body in server.asked}) == len(failing)
+    assert summarize(again).metrics["success_rate"].value == 1.0
+    assert (summarize(again).episodes, summarize(again).failures, read_run(path).failures) == (TASKS, {}, [])
+
+
+def test_errors_that_pass_are_asked_again(env: gym.Env[Any, Any]) -> None:
+    solver = Solver(env, list_jobs(TASKS, 1))
+    seen: Counter[str] = Counter()
+
+    def answer(messages: Messages) -> Any:
+        key = str(messages)
+        seen[key] += 1
+        return JSONResponse({}, 503, {"retry-after-ms": "1"}) if seen[key] == 1 else solver(messages)
+
+    with ChatServer(answer).serve() as url:
+        outcomes = evaluate_chat(env, OpenAIChat("rules", url, retries=2), tasks=TASKS, seed=1)
+    assert summarize(outcomes).metrics["clean_success_rate"].value == 1.0
+    assert summarize(outcomes).failures == {}
+
+
+def test_odd_answers_are_the_models_own(env: gym.Env[Any, Any]) -> None:
+    """A refusal, an empty message, halves of characters, arguments that are an object: said, so scored."""
+    odd = [
+        completion({"content": None, "refusal": "I would rather not."}),
+        completion(None),
+        completion("\ud800 done"),
+        completion(calling(("get_town\udfff", '{"town_id": "\ud83d"}'))),
+        completion({"tool_calls": [{"id": None, "type": "function",
+                                    "function": {"name": "get_town", "arguments": {"town_id": "T1"}}}]}),
+        completion("x" * 1_500_000),
+    ]  # fmt: skip
+    for answer in odd:
+        told = iter([answer])
+        with ChatServer(lambda _, told=told: next(told, "Done.")).serve() as url:  # type: ignore[misc]
+            (outcome,) = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=1)
+        assert outcome.result is not None, answer.body[:100]
+        assert outcome.result.finished
+
+
+def test_tokens_are_counted(env: gym.Env[Any, Any]) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 7, "total_tokens": 107}
+    with ChatServer(lambda _: completion("No.", usage=usage)).serve() as url:
+        summary = summarize(evaluate_chat(env, OpenAIChat("rules", url), tasks=5))
+    assert summary.tokens == {"prompt": 500, "completion": 35, "cut_off": 0}
+    assert summary.cost(2.0, 10.0) == pytest.approx((500 * 2 + 35 * 10) / 1e6)
+
+
+def test_each_task_is_tried_so_often(env: gym.Env[Any, Any]) -> None:
+    server = ChatServer(lambda _: "No.")
+    with server.serve() as url:
+        outcomes = evaluate_chat(env, OpenAIChat("rules", url, seed=5), tasks=4, tries=3)
+    assert sorted((outcome.index, outcome.attempt) for outcome in outcomes) == [
+        (i, k) for i in range(4) for k in range(3)
+    ]
+    asked = Counter(body["messages"][1]["content"] for body in server.asked)
+    assert list(asked.values()) == [3] * 4
+    assert len({body["seed"] for body in server.asked}) == 12  # other tries are other samples
+    assert summarize(outcomes).pass_hat.keys() == {1, 2, 3}
+
+
+def test_what_cannot_be_evaluated_is_told(env: gym.Env[Any, Any]) -> None:
+    chat = OpenAIChat("rules", "http://127.0.0.1:9/v1", retries=0)
+    numbers = gym.make("ToolOrch-v0", snapshot=snapshot_path("library"))
+    with pytest.raises(ConfigurationError, match="ToolOrchText-v0"):
+        evaluate_chat(numbers, chat, tasks=1)
+    for wrong in ({"tasks": 0}, {"tasks": 1, "tries": 0}, {"tasks": 1, "concurrency": 0}):
+        with pytest.raises(ConfigurationError, match="at least 1"):
+            evaluate_chat(env, chat, **wrong)  # type: ignore[arg-type]
+    narrow = gym.make("ToolOrchText-v0", snapshot=snapshot_path("library"), constraints={"min_steps": 50})
+    with pytest.raises(ConstraintError):
+        evaluate_chat(narrow, chat, tasks=1)
+    (outcome,) = evaluate_chat(env, chat, tasks=1)
+    assert (outcome.result, outcome.failure) == (None, "unreachable")

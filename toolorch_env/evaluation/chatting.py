@@ -1,0 +1,167 @@
+"""Language models that play: many chats at once, each an episode of the text environment."""
+
+import asyncio
+import copy
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from toolorch_env.core.episode import Episode
+from toolorch_env.core.errors import ChatModelError, ConfigurationError, ToolOrchError
+from toolorch_env.envs.tool_orch_text import MAX_MESSAGE_CHARACTERS, ToolOrchTextEnv
+from toolorch_env.evaluation.runner import Job
+from toolorch_env.generation.chat_models import Complete, Completion, OpenAIChat
+
+ToolCalls = Literal["native", "text"]
+"""Whether a model is given tools in the request and calls them in its answer, or both in the text of messages."""
+
+TOOLS_PROMPT = """
+These are the tools, each with the JSON Schema of its parameters:
+
+<tools>
+{tools}
+</tools>
+
+To call a tool, write
+
+<tool_call>
+{{"name": <its name>, "arguments": <an object>}}
+</tool_call>
+
+Several such blocks in one message are several calls. What the tools answer comes in the next message.
+""".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """How a chat went.
+
+    Attributes:
+        job: which episode it was.
+        episode: what was played.
+        failure: where the model gave no answer, what was wrong; then the episode has not ended.
+        messages: all messages in OpenAI's form.
+        prompt_tokens, completion_tokens: what the endpoint counted.
+        cut_off: number of answers that were cut off at their greatest length.
+        seconds: wall time.
+    """
+
+    job: Job
+    episode: Episode
+    failure: ChatModelError | None
+    messages: list[dict[str, Any]]
+    prompt_tokens: int
+    completion_tokens: int
+    cut_off: int
+    seconds: float
+
+
+class Transcript:
+    """The messages of a chat, in the form that the model is used to.
+
+    Args:
+        info: of the environment's reset.
+        tool_calls: see :data:`ToolCalls`.
+
+    Attributes:
+        messages: all so far.
+        tools: what is offered in each request.
+    """
+
+    def __init__(self, info: Mapping[str, Any], tool_calls: ToolCalls) -> None:
+        self._is_native = tool_calls == "native"
+        self.messages: list[dict[str, Any]] = [dict(message) for message in info["messages"]]
+        self.tools: list[dict[str, Any]] = info["tools"] if self._is_native else []
+        if not self._is_native:
+            tools = "\n".join(orjson.dumps(tool["function"]).decode() for tool in info["tools"])
+            self.messages[0]["content"] += "\n\n" + TOOLS_PROMPT.format(tools=tools)
+
+    def take(self, message: Mapping[str, Any]) -> str:
+        """Takes the model's message; returns it as an action."""
+        self.messages.append(dict(message))
+        if "tool_calls" in message:
+            return orjson.dumps(message).decode()
+        return message["content"] or ""
+
+    def tell(self, observation: str, info: Mapping[str, Any]) -> None:
+        """Takes what the environment answered."""
+        calls = self.messages[-1].get("tool_calls", ())
+        if len(calls) != len(info["messages"]) or not self._is_native:  # calls in words are answered in words
+            self.messages.append({"role": "user", "content": observation})
+            return
+        for call, message in zip(calls, info["messages"], strict=True):
+            self.messages.append({**message, "tool_call_id": call["id"]})
+
+
+async def play_chats(
+    env: ToolOrchTextEnv,
+    chat: OpenAIChat,
+    jobs: Iterable[Job],
+    on_end: Callable[[Chat], None],
+    *,
+    concurrency: int = 16,
+    tool_calls: ToolCalls = "native",
+) -> None:
+    """Plays episodes with a language model, many at a time.
+
+    Where the model gives no answer that is one, retries included, the episode comes to nothing and is told as a
+    failure: nothing is scored that the model did not say.
+
+    Args:
+        env: the environment; each chat plays in a copy of it.
+        chat: the model.
+        jobs: the episodes.
+        on_end: called when an episode has ended, in the order in which they end.
+        concurrency: episodes at a time, at least 1.
+        tool_calls: see :data:`ToolCalls`.
+
+    Raises:
+        ConfigurationError: the concurrency is too small, or the package ``openai`` is not installed.
+    """
+    if concurrency < 1:
+        raise ConfigurationError(f"at least 1 episode is played at a time, not {concurrency}")
+    left = iter(jobs)
+    async with chat.connect() as complete:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(_play_on(copy.copy(env), complete, left, on_end, tool_calls))
+        except* ToolOrchError as errors:
+            raise errors.exceptions[0] from None
+
+
+async def _play_on(
+    env: ToolOrchTextEnv, complete: Complete, jobs: Iterator[Job], on_end: Callable[[Chat], None], calls: ToolCalls
+) -> None:
+    for job in jobs:
+        on_end(await _play_one(env, complete, job, calls))
+
+
+async def _play_one(env: ToolOrchTextEnv, complete: Complete, job: Job, tool_calls: ToolCalls) -> Chat:
+    begin = time.perf_counter()
+    _, info = env.reset(seed=job.task_seed, options=job.options)
+    transcript = Transcript(info, tool_calls)
+    answers: list[Completion] = []
+    failure: ChatModelError | None = None
+    while not env.episode.done and failure is None:
+        try:
+            answers.append(await complete(transcript.messages, transcript.tools, job.policy_seed % 2**31))
+        except ChatModelError as error:
+            failure = error
+        else:
+            observation, _, _, _, info = env.step(transcript.take(answers[-1].message)[:MAX_MESSAGE_CHARACTERS])
+            if not env.episode.done:
+                transcript.tell(observation, info)
+    return Chat(
+        job,
+        env.episode,
+        failure,
+        transcript.messages,
+        sum(answer.prompt_tokens for answer in answers),
+        sum(answer.completion_tokens for answer in answers),
+        sum(answer.finish_reason == "length" for answer in answers),
+        time.perf_counter() - begin,
+    )

@@ -1,0 +1,36 @@
+"""Scoring a run anew, with any reward."""
+
+from collections.abc import Iterator
+
+from toolorch_env.core.errors import RunError
+from toolorch_env.evaluation.run_files import Run
+from toolorch_env.evaluation.runs import PlayedEpisode, play_again, played_episode
+from toolorch_env.store.replay import SnapshotReplay
+from toolorch_env.store.snapshot import Snapshot
+
+
+def rescored(run: Run, snapshot: Snapshot, reward: str | None = None) -> Iterator[PlayedEpisode]:
+    """The episodes of a run as they are scored by a reward: the calls are made once more, and answered alike.
+
+    Args:
+        run: the run.
+        snapshot: the one that it was played on.
+        reward: name of a reward; by default the run's own, which gives the same numbers again.
+
+    Raises:
+        RunError: the snapshot is another one.
+        ConfigurationError: there is no such reward.
+    """
+    if snapshot.content_hash != run.header.content_hash:
+        raise RunError(
+            f"the run was played on another snapshot than {snapshot.name!r}: its content hash is "
+            f"{run.header.content_hash}, not {snapshot.content_hash}"
+        )
+    replay = SnapshotReplay(snapshot)
+    for played in run.episodes:
+        episode = play_again(played, replay, reward or run.header.reward, run.header.max_calls)
+        told = {name: getattr(played, name) for name in _KEPT}
+        yield played_episode(played.index, played.attempt, episode, **told)
+
+
+_KEPT = ("messages", "prompt_tokens", "completion_tokens", "cut_off", "seconds")
