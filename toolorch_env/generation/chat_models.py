@@ -1,7 +1,6 @@
 """Language models that answer messages, behind OpenAI-compatible endpoints."""
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -9,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+
+import orjson
 
 from toolorch_env.core.errors import ChatModelError, ConfigurationError
 from toolorch_env.core.text import readable
@@ -141,6 +142,7 @@ class OpenAIChat:
     async def _complete(
         self, client: Any, messages: Messages, tools: Sequence[Mapping[str, Any]], number: int
     ) -> Completion:
+        import httpx
         import openai
 
         options = {
@@ -152,8 +154,11 @@ class OpenAIChat:
         given = {name: value for name, value in options.items() if value is not None}
         try:
             async with asyncio.timeout((self.timeout + _LONGEST_PAUSE) * (self.retries + 1)):  # against slow trickles
-                answer = await client.chat.completions.create(model=self.model, messages=list(messages), **given)
-            return _completion(answer)
+                # not by client.chat.completions.create(): its models of requests and answers take most of the time,
+                # and check nothing
+                body = {"model": self.model, "messages": list(messages), **given}
+                answer = await client.post("/chat/completions", cast_to=httpx.Response, body=body)
+            return _completion(answer.json())
         except (openai.APITimeoutError, TimeoutError):
             raise ChatModelError(f"no answer within {self.timeout:g} s", "timeout") from None
         except openai.APIStatusError as error:  # its text is left out: it may repeat the key
@@ -167,32 +172,36 @@ class OpenAIChat:
 
 
 def _completion(answer: Any) -> Completion:
-    """What an answer says. Packages that build it check nothing, so what is no completion shows here.
+    """What an answer says.
 
     Raises:
-        AttributeError, LookupError, TypeError, ValueError: it is none.
+        AttributeError, LookupError, TypeError, ValueError: it is no completion.
     """
-    choice = answer.choices[0]
-    content, refusal = choice.message.content, getattr(choice.message, "refusal", None)
-    message: dict[str, Any] = {"role": "assistant", "content": _text(refusal if content is None else content)}
-    calls = [_tool_call(call) for call in choice.message.tool_calls or ()]
+    choice = answer["choices"][0]
+    told = choice["message"]
+    content = told.get("content")
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": _text(told.get("refusal") if content is None else content),
+    }
+    calls = [_tool_call(call) for call in told.get("tool_calls") or ()]
     if calls:
         message["tool_calls"] = calls
-    usage = answer.usage
+    usage = answer.get("usage") or {}
     return Completion(
         message,
-        str(choice.finish_reason),
-        int(getattr(usage, "prompt_tokens", 0) or 0),
-        int(getattr(usage, "completion_tokens", 0) or 0),
+        str(choice.get("finish_reason")),
+        int(usage.get("prompt_tokens") or 0),
+        int(usage.get("completion_tokens") or 0),
     )
 
 
 def _tool_call(call: Any) -> dict[str, Any]:
-    arguments = call.function.arguments
+    arguments = call["function"].get("arguments")
     if isinstance(arguments, dict):  # some servers give the object itself
-        arguments = json.dumps(arguments)
-    function = {"name": _text(call.function.name) or "", "arguments": _text(arguments) or ""}
-    return {"id": _text(call.id) or "", "type": "function", "function": function}
+        arguments = orjson.dumps(arguments).decode()
+    function = {"name": _text(call["function"]["name"]) or "", "arguments": _text(arguments) or ""}
+    return {"id": _text(call.get("id")) or "", "type": "function", "function": function}
 
 
 def _text(text: Any) -> str | None:
