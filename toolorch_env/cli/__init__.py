@@ -14,6 +14,7 @@ app = typer.Typer(help="Recorded APIs as environments for multi-step tool orches
 app.command()(play.demo)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.rescore)
+app.command()(evaluate.report)
 app.command()(play.play)
 app.command()(synthesize.synthesize)
 app.command()(train.train)

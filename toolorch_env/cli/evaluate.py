@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import gymnasium as gym
 import typer
+from rich.markup import escape
 
 from toolorch_env.cli.constraint_options import with_constraint_options
-from toolorch_env.cli.display import check_writable, progress_bar, write_json
+from toolorch_env.cli.display import check_writable, console, progress_bar, write_json, write_text
 from toolorch_env.cli.policies import (
     POLICY_NAMES,
     GeneratorOption,
@@ -26,8 +27,9 @@ from toolorch_env.core.errors import ConfigurationError, RunError
 from toolorch_env.envs.blank_query import BlankQuery
 from toolorch_env.evaluation.chatting import ToolCalls
 from toolorch_env.evaluation.evaluations import evaluate_chat, evaluate_policy
+from toolorch_env.evaluation.report.rendering import TRANSCRIPTS, render_report
 from toolorch_env.evaluation.rescoring import rescored
-from toolorch_env.evaluation.run_files import RunWriter, read_run
+from toolorch_env.evaluation.run_files import Run, RunWriter, read_run
 from toolorch_env.evaluation.runs import FailedEpisode, Outcome, PlayedEpisode
 from toolorch_env.evaluation.summary import Summary, summarize
 from toolorch_env.generation.chat_models import OpenAIChat
@@ -156,6 +158,35 @@ def rescore(
     show_summary(f"{header.policy}, reward {header.reward}", summary)
     if json_file is not None:
         write_json(json_file, summary.to_dict())
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN.jsonl...", help="Runs that `toolorch evaluate` wrote.")],
+    out: Annotated[Path, typer.Option(help="The file to write.")] = Path("report.html"),
+    transcripts: Annotated[
+        int, typer.Option(help="Transcripts shown of each run, failures first.", min=0)
+    ] = TRANSCRIPTS,
+    snapshot: Annotated[
+        list[str] | None, typer.Option(help="A snapshot that was played on, where it is somewhere else now.")
+    ] = None,
+) -> None:
+    """Write runs as one HTML file: figures, their comparison, and transcripts to look through."""
+    check_writable(out)
+    read = [read_run(path) for path in runs]
+    opened = [open_snapshot(name) for name in snapshot or ()]
+    document = render_report(
+        list(zip(_names(runs, read), read, strict=True)), transcripts=transcripts, snapshots=opened
+    )
+    write_text(out, document)
+    console.print(f"wrote {escape(str(out))}", soft_wrap=True)
+
+
+def _names(paths: Sequence[Path], runs: Sequence[Run]) -> list[str]:
+    """What runs are called: by their policies, where these differ, else with their files."""
+    policies = [run.header.policy for run in runs]
+    if len(set(policies)) == len(policies):
+        return policies
+    return [f"{policy} ({path.stem})" for path, policy in zip(paths, policies, strict=True)]
 
 
 def run_policy(name: str, snapshot: str, asked: TaskConstraints, *, tasks: int, seed: int) -> Summary:

@@ -10,12 +10,10 @@ from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.core.scoring import Step
+from toolorch_env.envs.call_graph import BOX, call_graph
 from toolorch_env.envs.shortening import shorten_json
 
 _SHOWN_RESPONSE = 300
-_BOX = (220, 44)
-_GAP = (30, 40)
-_MARGIN = 24
 _COLOURS = {"ordered": (46, 125, 50), "complete": (239, 157, 38), "open": (176, 176, 176)}
 
 
@@ -66,37 +64,13 @@ def draw_episode(episode: Episode) -> np.ndarray:
         from PIL import Image, ImageDraw
     except ImportError:
         raise ConfigurationError("drawing needs Pillow: pip install 'toolorch-env[render]'") from None
-    places = _places(episode)
-    width = max(x for x, _ in places) + _BOX[0] + _MARGIN
-    height = max(y for _, y in places) + _BOX[1] + _MARGIN
-    image = Image.new("RGB", (width, height), "white")
+    graph = call_graph(episode)
+    image = Image.new("RGB", (graph.width, graph.height), "white")
     draw = ImageDraw.Draw(image)
-    for index, call in enumerate(episode.task.reference):
-        for other in sorted(call.depends_on):
-            draw.line((_anchor(places[other], _BOX[1]), _anchor(places[index], 0)), fill=(90, 90, 90), width=2)
-    for index, call in enumerate(episode.task.reference):
-        x, y = places[index]
-        draw.rounded_rectangle((x, y, x + _BOX[0], y + _BOX[1]), 8, fill=_COLOURS[_state(episode, index)])
-        draw.text((x + _BOX[0] / 2, y + _BOX[1] / 2), call.tool, fill="white", anchor="mm", font_size=16)
+    for line in graph.lines:
+        draw.line(line, fill=(90, 90, 90), width=2)
+    for box in graph.boxes:
+        edges = (box.x, box.y, box.x + BOX[0], box.y + BOX[1])
+        draw.rounded_rectangle(edges, 8, fill=_COLOURS[box.state])
+        draw.text((box.x + BOX[0] / 2, box.y + BOX[1] / 2), box.tool, fill="white", anchor="mm", font_size=16)
     return np.asarray(image, np.uint8).copy()
-
-
-def _places(episode: Episode) -> list[tuple[int, int]]:
-    """Upper left corner of each call's box: a row for each dependency level."""
-    levels = episode.task.levels
-    used = [0] * (max(levels) + 1)
-    places = []
-    for level in levels:
-        places.append((_MARGIN + used[level] * (_BOX[0] + _GAP[0]), _MARGIN + level * (_BOX[1] + _GAP[1])))
-        used[level] += 1
-    return places
-
-
-def _anchor(place: tuple[int, int], offset: int) -> tuple[int, int]:
-    return place[0] + _BOX[0] // 2, place[1] + offset
-
-
-def _state(episode: Episode, index: int) -> str:
-    if episode.progress.ordered[index]:
-        return "ordered"
-    return "complete" if episode.progress.complete[index] else "open"

@@ -26,11 +26,16 @@ RESAMPLES = 4000
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A metric and the interval that it lies in with a confidence of 95%."""
+    """A metric, or a difference of metrics, and the interval that it lies in with a confidence of 95%."""
 
     value: float
     low: float
     high: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Of a difference, whether the interval is on one side of 0."""
+        return self.low > 0 or self.high < 0
 
 
 def estimates(by_task: Sequence[Sequence[EpisodeResult]], seed: int = 0) -> dict[str, Estimate]:
@@ -45,17 +50,48 @@ def estimates(by_task: Sequence[Sequence[EpisodeResult]], seed: int = 0) -> dict
     Raises:
         ValueError: there are no tasks.
     """
-    count = len(by_task)
+    drawn = _resamples(len(by_task), seed)
+    return {name: _estimate(_ratios(by_task, name, drawn)) for name in RATES}
+
+
+def differences(
+    first: Sequence[Sequence[EpisodeResult]], second: Sequence[Sequence[EpisodeResult]], seed: int = 0
+) -> dict[str, Estimate]:
+    """By how much each of :data:`RATES` of the second is above that of the first, with its interval.
+
+    Tasks are drawn with the episodes of both: what makes a task hard is in neither's favour.
+
+    Args:
+        first, second: for each task the results of its tries; the same tasks in the same order.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: there are no tasks, or not as many in both.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} tasks are not the same tasks")
+    drawn = _resamples(len(first), seed)
+    return {name: _estimate(_ratios(second, name, drawn) - _ratios(first, name, drawn)) for name in RATES}
+
+
+def _resamples(count: int, seed: int) -> np.ndarray:
+    """How often each task is drawn, in each resample after the first one, which is the tasks themselves."""
     if not count:
         raise ValueError("there are no episodes to estimate from")
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    found = {}
-    for name, (above, below) in RATES.items():
-        sums = np.array([[sum(map(above, tries)), sum(map(below, tries))] for tries in by_task], float)
-        ratios = (drawn @ sums[:, 0]) / (drawn @ sums[:, 1])
-        low, high = np.quantile(ratios, [0.025, 0.975])
-        found[name] = Estimate(float(sums[:, 0].sum() / sums[:, 1].sum()), float(low), float(high))
+    return np.vstack([np.ones(count, np.int64), drawn])
+
+
+def _ratios(by_task: Sequence[Sequence[EpisodeResult]], name: str, drawn: np.ndarray) -> np.ndarray:
+    above, below = RATES[name]
+    sums = np.array([[sum(map(above, tries)), sum(map(below, tries))] for tries in by_task], float)
+    found: np.ndarray = (drawn @ sums[:, 0]) / (drawn @ sums[:, 1])
     return found
+
+
+def _estimate(values: np.ndarray) -> Estimate:
+    low, high = np.quantile(values[1:], [0.025, 0.975])
+    return Estimate(float(values[0]), float(low), float(high))
 
 
 def pass_hat(by_task: Sequence[Sequence[EpisodeResult]], tries: int) -> float:
