@@ -11,6 +11,7 @@ import gymnasium as gym
 import pytest
 from worlds import WORLD_NAMES, snapshot_path
 
+from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ChatModelError, RunError
 from toolorch_env.evaluation.evaluations import evaluate_policy
 from toolorch_env.evaluation.report.rendering import render_report
@@ -38,14 +39,11 @@ class Careless:
     def act(self, observation: str, info: dict[str, Any]) -> str:
         self.made += 1
         call = self.env.episode.task.reference[0]
+        harmless = EVIL.replace('"', "'")
         tries = [
-            self.env.action_for(type("C", (), {"tool": call.tool, "arguments": call.arguments})),
-            '<tool_call>{"name": "'
-            + EVIL.replace('"', "'")
-            + '", "arguments": {"a": "'
-            + EVIL.replace('"', "'")
-            + '"}}</tool_call>',
-            '<tool_call>{"broken ' + EVIL + "</tool_call>",
+            self.env.action_for(Call(call.tool, call.arguments)),
+            '<tool_call>{"name": "EVIL", "arguments": {"a": "EVIL"}}</tool_call>'.replace("EVIL", harmless),
+            f'<tool_call>{{"broken {EVIL}</tool_call>',
         ]
         return tries[self.made - 1] if self.made <= len(tries) else EVIL
 
@@ -122,11 +120,11 @@ def test_what_models_write_is_text(runs: list[tuple[str, Run]]) -> None:
     assert "&lt;script&gt;" in document
 
 
-def test_transcripts_are_limited_and_failures_come_first(runs: list[tuple[str, Run]], tmp_path: Path) -> None:
+def test_transcripts_are_limited_and_failures_come_first(runs: list[tuple[str, Run]]) -> None:
     document = render_report(runs, transcripts=2)
     assert document.count('class="transcript"') == 4
     assert document.count("4 more episodes of") == 2
-    assert document.count('class="transcript"') and 'class="transcript"' not in render_report(runs, transcripts=0)
+    assert 'class="transcript"' not in render_report(runs, transcripts=0)
 
 
 def test_the_same_runs_give_the_same_page(runs: list[tuple[str, Run]]) -> None:
