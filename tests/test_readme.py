@@ -70,7 +70,7 @@ def test_the_readme_shows_the_text_environment() -> None:
 
 
 # these need an API, a data set or a model: tests/cli checks that they exist
-ELSEWHERE = re.compile(" (record|import|workflows) | openai:")
+ELSEWHERE = re.compile(" (record|import|workflows|serve) | openai:")
 RUNNABLE = [(path, command) for path in DOCUMENTS for command in commands(path) if not ELSEWHERE.search(command)]
 
 

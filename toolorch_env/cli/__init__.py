@@ -6,7 +6,7 @@ import typer
 from rich.markup import escape
 
 import toolorch_env
-from toolorch_env.cli import evaluate, importing, play, recording, snapshots, synthesize, train, workflows
+from toolorch_env.cli import evaluate, importing, play, recording, serve, snapshots, synthesize, train, workflows
 from toolorch_env.cli.display import console, error_console, showing_warnings
 from toolorch_env.core.errors import ToolOrchError
 
@@ -22,6 +22,7 @@ app.add_typer(recording.app, name="record")
 app.add_typer(importing.app, name="import")
 app.add_typer(snapshots.app, name="snapshot")
 app.add_typer(workflows.app, name="workflows")
+app.add_typer(serve.app, name="serve")
 
 
 def main() -> None:

@@ -101,6 +101,10 @@ class RunError(ToolOrchError):
     """The file of an evaluation is missing, damaged, another one, or cannot be written."""
 
 
+class SessionError(ToolOrchError):
+    """A session of a server is unknown, has been dropped, or cannot be begun, as there are too many."""
+
+
 class InvalidActionError(ToolOrchError, ValueError):
     """An action lies outside the action space of its environment."""
 

@@ -1,0 +1,236 @@
+"""A snapshot's tools as an MCP server: real clients, standard input and output, HTTP, many sessions at once."""
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import httpx
+import pytest
+from fresh_command import ROOT, run_command
+from worlds import snapshot_path
+
+pytest.importorskip("mcp", reason="the extra 'serve' is not installed")
+import uvicorn
+from mcp import Client, StdioServerParameters
+from starlette.applications import Starlette
+
+from toolorch_env.core.errors import ConfigurationError, SessionError
+from toolorch_env.evaluation.run_files import read_run
+from toolorch_env.evaluation.runs import PlayedEpisode
+from toolorch_env.integrations.mcp_http import make_app
+from toolorch_env.integrations.sessions import SessionStore
+
+LIBRARY = snapshot_path("library")
+MODES = ("auto", "legacy")
+
+
+def text_env(**options: Any) -> Any:
+    return gym.make("ToolOrchText-v0", snapshot=LIBRARY, **options).unwrapped
+
+
+@contextmanager
+def served(app: Starlette) -> Iterator[str]:
+    """Serves on a free port of the loopback interface; gives the address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+async def solve(client: Client, seed: int, calls: int | None = None) -> list[str]:
+    """Makes the reference calls of a seed's task; returns what was answered."""
+    env = text_env()
+    query, _ = env.reset(seed=seed)
+    prompt = await client.get_prompt("task")
+    assert prompt.messages[0].content.text == query  # type: ignore[union-attr]
+    listed = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert set(listed) == set(env.episode.task.tools)
+    answers = []
+    for call in env.episode.task.reference[:calls]:
+        assert listed[call.tool].input_schema == env.snapshot.tools[call.tool].parameters
+        observation, *_ = env.step(env.action_for(call))
+        result = await client.call_tool(call.tool, call.arguments)
+        assert not result.is_error
+        answers.append(result.content[0].text)  # type: ignore[union-attr]
+        assert answers[-1] in observation
+    return answers
+
+
+# ------------------------------------------------------------------------------------------- standard input and output
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_agent_plays_over_stdin_and_stdout(mode: Any, tmp_path: Path) -> None:
+    async def play() -> None:
+        arguments = ["-m", "toolorch_env.cli", "serve", "mcp", "--snapshot", str(LIBRARY), "--seed", "3"]
+        arguments += ["--split", "train", "--out", str(tmp_path / "run.jsonl")]
+        environment = dict(os.environ, PYTHONPATH=str(ROOT))
+        server = StdioServerParameters(command=sys.executable, args=arguments, env=environment)
+        async with Client(server, mode=mode) as client:
+            await solve(client, 3)
+
+    asyncio.run(play())
+    end = time.monotonic() + 20
+    while len(lines := (tmp_path / "run.jsonl").read_bytes().splitlines()) < 2 and time.monotonic() < end:
+        time.sleep(0.05)  # the client does not wait for the server's last words
+    assert len(lines) == 2
+    (played,) = read_run(tmp_path / "run.jsonl").episodes
+    assert (played.result.clean_success, played.result.total) == (True, 1.0)
+
+
+# ---------------------------------------------------------------------------------------------------------------- HTTP
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_an_agent_plays_over_http_and_is_scored(mode: Any) -> None:
+    ended: list[PlayedEpisode] = []
+    with served(make_app(SessionStore(text_env()), on_end=ended.append)) as url:
+
+        async def play() -> None:
+            begun = httpx.post(f"{url}/sessions", json={"seed": 5}).json()
+            async with Client(url + begun["mcp"], mode=mode) as client:
+                answers = await solve(client, 5)
+                wrong = await client.call_tool("get_author", {"author_id": "nobody"})
+                assert wrong.is_error
+                unknown = await client.call_tool("no_such_tool", {})
+                assert unknown.is_error
+            one = f"{url}/sessions/{begun['id']}"
+            so_far = httpx.get(one).json()
+            assert (so_far["done"], so_far["calls"]) == (False, len(answers) + 2)
+            assert so_far["total"] == pytest.approx(0.9)
+            told = httpx.post(f"{one}/finish", json={"answer": "Done."}).json()
+            assert (told["result"]["success"], told["result"]["clean_success"]) == (True, False)
+            assert told["answer"] == "Done."
+            assert httpx.post(f"{one}/finish").json() == told
+            assert [played.model_dump(mode="json") for played in ended] == [told]
+            async with Client(url + begun["mcp"], mode=mode) as client:
+                late = await client.call_tool("get_author", {"author_id": "A7"})
+                assert late.is_error
+                assert "has ended" in late.content[0].text  # type: ignore[union-attr]
+            assert httpx.delete(one).status_code == 204
+            assert httpx.get(one).status_code == 404
+
+        asyncio.run(play())
+
+
+@pytest.mark.long
+def test_200_sessions_at_once_lose_nothing_and_mix_nothing_up() -> None:
+    """Each plays its own task, some of them only in part, and each is scored for what it did."""
+    count = 200
+    with served(make_app(SessionStore(text_env(), most=count))) as url:
+
+        async def play(http: httpx.AsyncClient, seed: int) -> tuple[int, int]:
+            begun = (await http.post(f"{url}/sessions", json={"seed": seed})).json()
+            async with Client(url + begun["mcp"]) as client:
+                made = await solve(client, seed, calls=None if seed % 3 else 1)
+            told = (await http.post(f"{url}/sessions/{begun['id']}/finish")).json()
+            assert told["task"]["query"] == begun["query"]
+            assert told["result"]["complete_calls"] == told["result"]["calls"] == len(made)
+            assert told["result"]["success"] == (len(made) == told["result"]["reference_calls"])
+            return told["index"], len(made)
+
+        async def all_at_once() -> list[tuple[int, int]]:
+            limits = httpx.Limits(max_connections=count)
+            async with httpx.AsyncClient(timeout=60, limits=limits) as http:
+                return await asyncio.gather(*(play(http, seed) for seed in range(count)))
+
+        results = asyncio.run(all_at_once())
+        assert len({index for index, _ in results}) == count
+        refused = httpx.post(f"{url}/sessions", json={})
+        assert (refused.status_code, "200 sessions" in refused.json()["error"]) == (503, True)
+
+
+def test_bad_requests_are_told() -> None:
+    with served(make_app(SessionStore(text_env()))) as url:
+        for body, said in [
+            (b"{", "JSON object"),
+            (b"[]", "JSON object"),
+            (b'{"seed": "x"}', "a seed is"),
+            (b'{"seed": -1}', "a seed is"),
+            (b'{"options": {"color": 1}}', "color"),
+            (b'{"options": {"task_id": "nothing"}}', "nothing"),
+            (b'{"options": 5}', "mapping"),
+            (b'"' + b"x" * 1_100_000 + b'"', "too long"),
+        ]:
+            answer = httpx.post(f"{url}/sessions", content=body)
+            assert answer.status_code == 400, body[:50]
+            assert said in answer.json()["error"]
+        for path in ("/sessions/nobody", "/sessions/nobody/mcp"):
+            assert httpx.get(url + path).status_code == 404
+        begun = httpx.post(f"{url}/sessions").json()
+        answer = httpx.post(f"{url}/sessions/{begun['id']}/finish", json={"answer": 5})
+        assert (answer.status_code, "is a text" in answer.json()["error"]) == (400, True)
+
+
+def test_a_token_is_asked_of_everyone() -> None:
+    with served(make_app(SessionStore(text_env()), token="open sesame")) as url:
+        for headers in ({}, {"Authorization": "Bearer open"}, {"Authorization": "open sesame"}):
+            for path in ("/sessions", "/sessions/x/mcp", "/nowhere"):
+                assert httpx.post(url + path, headers=headers).status_code == 401
+        assert httpx.post(f"{url}/sessions", headers={"Authorization": "Bearer open sesame"}).status_code == 201
+
+
+def test_names_that_were_rebound_are_refused() -> None:
+    with served(make_app(SessionStore(text_env()), hosts=["127.0.0.1"])) as url:
+        assert httpx.post(f"{url}/sessions", headers={"Host": "evil.example"}).status_code == 400
+        assert httpx.post(f"{url}/sessions").status_code == 201
+
+
+# ------------------------------------------------------------------------------------------------------------- sessions
+
+
+def test_idle_sessions_are_dropped_and_others_are_not() -> None:
+    now = [0.0]
+    store = SessionStore(text_env(), most=2, idle_seconds=10, clock=lambda: now[0])
+    one, other = store.begin(seed=1), store.begin(seed=2)
+    with pytest.raises(SessionError, match="2 sessions already"):
+        store.begin()
+    now[0] = 8
+    assert store.get(other.id) is other
+    now[0] = 12
+    with pytest.raises(SessionError, match="idle"):
+        store.get(one.id)
+    store.begin(seed=3)  # there is room again
+    assert store.ids >= {other.id}
+    assert one.id not in store.ids
+    now[0] = 100
+    assert store.drop_idle() == 2
+    assert len(store) == 0
+
+
+def test_the_same_seed_is_the_same_task_for_all_of_a_group() -> None:
+    store = SessionStore(text_env())
+    group = [store.begin(seed=7) for _ in range(8)]
+    assert len({session.episode.task.id for session in group}) == 1
+    assert len({session.id for session in group}) == 8
+    first = group[0].episode.task.reference[0]
+    group[0].call(first.tool, first.arguments)
+    assert [len(session.episode.steps) for session in group] == [1] + [0] * 7
+
+
+def test_stores_of_nothing_are_refused() -> None:
+    for options in ({"most": 0}, {"idle_seconds": 0}):
+        with pytest.raises(ConfigurationError):
+            SessionStore(text_env(), **options)  # type: ignore[arg-type]
+
+
+def test_others_may_not_come_without_a_token() -> None:
+    done = run_command("serve", "mcp", "--http", "--host", "0.0.0.0", "--snapshot", str(LIBRARY))
+    assert done.returncode == 2
+    assert "TOOLORCH_TOKEN" in done.stderr

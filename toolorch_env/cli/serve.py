@@ -1,0 +1,125 @@
+"""The commands that serve a snapshot's tools."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from toolorch_env.cli.constraint_options import with_constraint_options
+from toolorch_env.cli.display import check_writable, error_console
+from toolorch_env.cli.evaluate import make_env
+from toolorch_env.cli.policies import GeneratorOption, RewardOption, SeedOption, SnapshotOption
+from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
+from toolorch_env.evaluation.evaluations import make_header
+from toolorch_env.evaluation.run_files import RunWriter
+from toolorch_env.evaluation.runs import PlayedEpisode
+from toolorch_env.generation.constraints import TaskConstraints
+from toolorch_env.integrations.sessions import SessionStore
+
+app = typer.Typer(help="Serve a snapshot's tools to agents, and score what they call.", no_args_is_help=True)
+
+TOKEN = "TOOLORCH_TOKEN"  # noqa: S105  the variable's name
+
+
+@app.command()
+@with_constraint_options
+def mcp(
+    asked: TaskConstraints,
+    snapshot: SnapshotOption = "travel",
+    seed: SeedOption = 0,
+    generator: GeneratorOption = None,
+    reward: RewardOption = "graduated",
+    task_id: Annotated[str | None, typer.Option(help="On standard input and output: the task to play.")] = None,
+    http: Annotated[bool, typer.Option("--http", help="Many sessions over HTTP, not one on stdin and stdout.")] = False,
+    host: Annotated[str, typer.Option(help=f"Address to listen on; other than loopback needs {TOKEN}.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
+    sessions: Annotated[int, typer.Option(help="Sessions at a time.", min=1)] = 1000,
+    idle_minutes: Annotated[float, typer.Option(help="Sessions that nobody uses for so long are dropped.")] = 30,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.jsonl", help="Write what was played, as `toolorch evaluate` does.")
+    ] = None,
+) -> None:
+    """Offer a snapshot's tools as an MCP server: any agent can call them, and is scored when its session ends.
+
+    Over HTTP, who tries agents begins and ends sessions (see docs/evaluation.md). A token in the environment variable
+    TOOLORCH_TOKEN is asked of everyone.
+    """
+    if out is not None:
+        check_writable(out)
+    env = make_env("ToolOrchText-v0", snapshot, asked, generator=generator, reward=reward)
+    _needs_extra()
+    store = SessionStore(cast("ToolOrchTextEnv", env.unwrapped), most=sessions, idle_seconds=60 * idle_minutes)
+    with ExitStack() as stack:
+        keep = _keeper(stack, out, env, seed)
+        if http:
+            _serve_http(store, host, port, keep)
+            return
+        from toolorch_env.integrations.mcp_server import serve_stdio
+
+        session = store.begin(seed=seed, options=None if task_id is None else {"task_id": task_id})
+        played = asyncio.run(serve_stdio(session))
+        keep(played)
+    result = played.result
+    error_console.print(
+        f"{'solved' if result.success else 'not solved'}, {result.complete_calls} of {result.reference_calls} calls, "
+        f"return {result.total:+.3f}"
+    )
+
+
+def _serve_http(store: SessionStore, host: str, port: int, keep: Callable[[PlayedEpisode], None]) -> None:
+    import uvicorn
+
+    from toolorch_env.integrations.mcp_http import make_app
+
+    token = checked_token(host)
+    hosts = ["127.0.0.1", "localhost", "::1", host] if is_loopback(host) else None  # against rebound names
+    application = make_app(store, token=token, hosts=hosts, on_end=keep)
+    error_console.print(f"serving on http://{host}:{port}/sessions, end with Ctrl-C", highlight=False)
+    uvicorn.run(application, host=host, port=port, log_level="warning")
+
+
+def _keeper(stack: ExitStack, out: Path | None, env: Any, seed: int) -> Callable[[PlayedEpisode], None]:
+    """What writes an episode that was played."""
+    if out is None:
+        return lambda _: None
+    writer = stack.enter_context(RunWriter(out, make_header(env, "mcp", tasks=0, seed=seed)))
+    before = 1 + max((index for index, _ in writer.played), default=-1)
+    return lambda played: writer.write(played.model_copy(update={"index": before + played.index}))
+
+
+def checked_token(host: str) -> str | None:
+    """The token that clients have to know, ``None`` for none.
+
+    Raises:
+        ConfigurationError: others than this machine could come without one.
+    """
+    token = os.environ.get(TOKEN) or None
+    if token is None and not is_loopback(host):
+        raise ConfigurationError(f"{host} can be reached by others: set a token in {TOKEN}, or listen on 127.0.0.1")
+    return token
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _needs_extra() -> None:
+    try:
+        import mcp.server.lowlevel  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"this needs the extra 'serve' ({error.name} is not installed): pip install 'toolorch-env[serve]'"
+        ) from None

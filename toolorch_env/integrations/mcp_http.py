@@ -1,0 +1,185 @@
+"""Sessions of :mod:`toolorch_env.integrations.mcp_server` over HTTP, each at an address of its own.
+
+- ``POST /sessions`` with ``{"seed": 1}`` or ``{"options": {"task_id": ...}}`` begins one: id, query, and the path
+  that the agent is to connect to (streamable HTTP)
+- ``GET /sessions/ID``: what was scored so far
+- ``POST /sessions/ID/finish`` with ``{"answer": ...}``: ends the episode and tells how it went
+- ``DELETE /sessions/ID``: forgets it
+- ``/sessions/ID/mcp``: for the agent
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from hmac import compare_digest
+from typing import Any
+
+import anyio
+import orjson
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from toolorch_env.core.errors import ConfigurationError, SessionError, ToolOrchError
+from toolorch_env.evaluation.runs import PlayedEpisode
+from toolorch_env.integrations.mcp_server import make_server
+from toolorch_env.integrations.sessions import Session, SessionStore
+
+_LONGEST_BODY = 1_000_000
+_LOOK_EVERY = 10.0
+"""Seconds between looks for idle sessions."""
+
+
+def make_app(
+    sessions: SessionStore,
+    *,
+    token: str | None = None,
+    hosts: Sequence[str] | None = None,
+    max_response_chars: int = 10_000,
+    on_end: Callable[[PlayedEpisode], None] = lambda _: None,
+) -> Starlette:
+    """The server's application.
+
+    Args:
+        sessions: where sessions are kept.
+        token: what requests have to carry as ``Authorization: Bearer ...``; by default nothing.
+        hosts: names that requests may ask for; by default any.
+        max_response_chars: longer responses are shortened.
+        on_end: called once for each episode that was finished.
+    """
+    served = _Served(sessions, max_response_chars, on_end)
+    one = "/sessions/{session}"
+    return Starlette(
+        routes=[
+            Route("/sessions", served.begin, methods=["POST"]),
+            Route(one, served.look, methods=["GET"]),
+            Route(one, served.end, methods=["DELETE"]),
+            Route(f"{one}/finish", served.finish, methods=["POST"]),
+            Route(f"{one}/mcp", _Agents(served)),
+        ],
+        middleware=[
+            *([] if hosts is None else [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]),
+            *([] if token is None else [Middleware(_Token, token=token)]),
+        ],
+        exception_handlers={ToolOrchError: _refused},
+        lifespan=served.lifespan,
+    )
+
+
+class _Served:
+    """What is answered."""
+
+    def __init__(
+        self, sessions: SessionStore, max_response_chars: int, on_end: Callable[[PlayedEpisode], None]
+    ) -> None:
+        self.sessions = sessions
+        self._on_end = on_end
+        self._finished: set[str] = set()
+        server = make_server(lambda context: self._session(context.request), max_response_chars)
+        # without sessions of the protocol's own: the address tells which one it is
+        self.manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
+
+    def _session(self, request: Request) -> Session:
+        return self.sessions.get(request.path_params["session"])
+
+    async def begin(self, request: Request) -> Response:
+        given = await _body(request)
+        seed, options = given.get("seed"), given.get("options")
+        if seed is not None and (not isinstance(seed, int) or seed < 0):
+            raise ConfigurationError(f"a seed is a whole number of at least 0, not {seed!r}")
+        session = self.sessions.begin(seed=seed, options=options)
+        task, path = session.episode.task, f"/sessions/{session.id}/mcp"
+        told = {"id": session.id, "task_id": task.id, "query": task.query, "tools": list(task.tools), "mcp": path}
+        return JSONResponse(told, 201)
+
+    async def look(self, request: Request) -> Response:
+        episode = self._session(request).episode
+        rewards = [step.score.reward for step in episode.steps]
+        return JSONResponse({"done": episode.done, "calls": len(rewards), "rewards": rewards, "total": episode.total})
+
+    async def finish(self, request: Request) -> Response:
+        session = self._session(request)
+        answer = (await _body(request)).get("answer", "")
+        if not isinstance(answer, str):
+            raise ConfigurationError(f"the answer is a text, not {answer!r}")
+        played = session.finish(answer)
+        if session.id not in self._finished:
+            self._finished.add(session.id)
+            self._on_end(played)
+        return Response(played.model_dump_json(), media_type="application/json")
+
+    async def end(self, request: Request) -> Response:
+        self.sessions.end(request.path_params["session"])
+        self._finished.discard(request.path_params["session"])
+        return Response(status_code=204)
+
+    @asynccontextmanager
+    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        async with self.manager.run(), anyio.create_task_group() as group:
+            group.start_soon(self._drop_idle)
+            yield
+            group.cancel_scope.cancel()
+
+    async def _drop_idle(self) -> None:
+        while True:
+            await anyio.sleep(_LOOK_EVERY)
+            self.sessions.drop_idle()
+            self._finished &= self.sessions.ids
+
+
+class _Agents:
+    """Where agents connect."""
+
+    def __init__(self, served: _Served) -> None:
+        self._served = served
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._served.sessions.get(scope["path_params"]["session"])
+        await self._served.manager.handle_request(scope, receive, send)
+
+
+class _Token:
+    """Lets in who knows the token."""
+
+    def __init__(self, app: ASGIApp, token: str) -> None:
+        self._app = app
+        self._expected = f"Bearer {token}".encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        given = dict(scope.get("headers", ())).get(b"authorization", b"")
+        if scope["type"] == "http" and not compare_digest(given, self._expected):
+            told = JSONResponse({"error": "a token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
+            await told(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The object in a request's body, empty where there is none.
+
+    Raises:
+        ConfigurationError: it is none, or too long.
+    """
+    content = b""
+    async for part in request.stream():
+        content += part
+        if len(content) > _LONGEST_BODY:
+            raise ConfigurationError("the request is too long")
+    try:
+        document = orjson.loads(content) if content else {}
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        raise ConfigurationError("the body of the request has to be a JSON object")
+    return document
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    status = 400
+    if isinstance(error, SessionError):
+        status = 404 if "session" in request.path_params else 503
+    return JSONResponse({"error": str(error)}, status)

@@ -1,0 +1,135 @@
+"""Episodes that clients of a server play: limited in number, and dropped when nobody plays on."""
+
+import copy
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from toolorch_env.core.calls import Call
+from toolorch_env.core.episode import Episode
+from toolorch_env.core.errors import ConfigurationError, SessionError
+from toolorch_env.core.scoring import Step
+from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
+from toolorch_env.evaluation.runs import PlayedEpisode, played_episode
+
+
+@dataclass
+class Session:
+    """One episode that is played over a network.
+
+    Attributes:
+        id: what it is asked for by; nobody can guess it.
+        index: how many sessions were begun before it.
+        episode: the episode.
+        last_used: when it was used last, by the clock of its store.
+    """
+
+    id: str
+    index: int
+    episode: Episode
+    last_used: float
+
+    def call(self, tool: str, arguments: Mapping[str, Any]) -> Step:
+        """Makes a call.
+
+        Raises:
+            EpisodeError: the episode has ended.
+        """
+        return self.episode.send((Call(tool, arguments),))[0]
+
+    def finish(self, answer: str = "") -> PlayedEpisode:
+        """Ends the episode, where it has not ended yet, and tells how it went."""
+        if not self.episode.done:
+            self.episode.finish(answer)
+        return played_episode(self.index, 0, self.episode)
+
+
+class SessionStore:
+    """The sessions of a server.
+
+    Args:
+        env: what they play in; each in a copy of it.
+        most: number of sessions at a time, at least 1.
+        idle_seconds: a session that nobody has used for so long is dropped; above 0.
+        clock: seconds.
+
+    Raises:
+        ConfigurationError: a number is too small.
+    """
+
+    def __init__(
+        self,
+        env: ToolOrchTextEnv,
+        *,
+        most: int = 1000,
+        idle_seconds: float = 1800.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if most < 1 or not idle_seconds > 0:
+            raise ConfigurationError("there is at least 1 session, and it may be idle for more than 0 seconds")
+        self._env = env
+        self._most = most
+        self._idle_seconds = idle_seconds
+        self._clock = clock
+        self._sessions: dict[str, Session] = {}
+        self._begun = 0
+
+    def __len__(self) -> int:
+        """Number of sessions that are open."""
+        return len(self._sessions)
+
+    @property
+    def ids(self) -> set[str]:
+        """Those of the sessions that are open."""
+        return set(self._sessions)
+
+    def begin(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> Session:
+        """Begins a session.
+
+        Args:
+            seed, options: of the environment's ``reset``: the same seed gives the same task.
+
+        Raises:
+            SessionError: there are too many.
+            ConstraintError, TaskError, ConfigurationError: as for the environment.
+        """
+        self.drop_idle()
+        if len(self._sessions) >= self._most:
+            raise SessionError(f"there are {self._most:,} sessions already: end one, or come back later")
+        env = copy.copy(self._env)
+        env.reset(seed=seed, options=options)
+        session = Session(secrets.token_urlsafe(16), self._begun, env.episode, self._clock())
+        self._sessions[session.id] = session
+        self._begun += 1
+        return session
+
+    def get(self, session_id: str) -> Session:
+        """A session, which is used by that.
+
+        Raises:
+            SessionError: there is none; perhaps it was dropped.
+        """
+        session = self._sessions.get(session_id)
+        if session is None or self._clock() - session.last_used > self._idle_seconds:
+            raise SessionError("there is no such session, or it was idle for too long")
+        session.last_used = self._clock()
+        return session
+
+    def end(self, session_id: str) -> None:
+        """Forgets a session.
+
+        Raises:
+            SessionError: there is none.
+        """
+        self.get(session_id)
+        del self._sessions[session_id]
+
+    def drop_idle(self) -> int:
+        """Forgets the sessions that nobody plays on; returns how many these were."""
+        latest = self._clock() - self._idle_seconds
+        idle = [session.id for session in self._sessions.values() if session.last_used < latest]
+        for session_id in idle:
+            del self._sessions[session_id]
+        return len(idle)
