@@ -1,0 +1,84 @@
+"""OpenEnv: a real server, its client, many sessions."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from worlds import snapshot_path
+
+pytest.importorskip("openenv", reason="OpenEnv is not installed: nox -s openenv")
+import uvicorn
+
+from toolorch_env.integrations.openenv import ToolOrchAction, ToolOrchClient, make_app
+from toolorch_env.integrations.text_chats import TextChat
+
+CONFIG = {"snapshot": str(snapshot_path("library"))}
+
+
+@contextmanager
+def served(**options: object) -> Iterator[str]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        config = uvicorn.Config(make_app(**CONFIG, **options), log_level="critical", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+async def play(url: str, seed: int) -> tuple[str, list[float]]:
+    """Plays the solution of a seed's task; returns the task and the reward of each message."""
+    chat = TextChat(CONFIG, seed=seed)
+    rewards = []
+    async with ToolOrchClient(base_url=url) as env:
+        result = await env.reset(seed=seed)
+        assert result.observation.messages[-1]["content"] == chat.prompt[-1]["content"]
+        done = False
+        while not done:
+            message = chat.solution() or "Done."
+            reply = chat.send(message)
+            result = await env.step(ToolOrchAction(message=message))
+            assert result.reward == reply.reward
+            assert result.observation.rewards == reply.rewards
+            rewards.append(result.reward)
+            done = result.done
+        state = await env.state()
+        assert (state.is_success, state.is_clean_success, state.step_count) == (True, True, len(rewards) - 1)
+        return result.observation.task_id, rewards
+
+
+def test_a_session_is_played() -> None:
+    with served() as url:
+        task_id, rewards = asyncio.run(play(url, 3))
+    assert task_id == TextChat(CONFIG, seed=3).task_id
+    assert sum(rewards) == pytest.approx(1.0)
+
+
+def test_a_group_of_one_seed_plays_the_same_episode() -> None:
+    async def group(url: str) -> list[tuple[str, list[float]]]:
+        return await asyncio.gather(*(play(url, 5) for _ in range(8)))
+
+    with served() as url:
+        played = asyncio.run(group(url))
+    assert all(each == played[0] for each in played)
+
+
+@pytest.mark.long
+def test_200_sessions_at_once_lose_nothing_and_mix_nothing_up() -> None:
+    async def all_at_once(url: str) -> list[tuple[str, list[float]]]:
+        return await asyncio.gather(*(play(url, seed) for seed in range(200)))
+
+    with served(sessions=200) as url:
+        played = asyncio.run(all_at_once(url))
+    assert [task_id for task_id, _ in played] == [TextChat(CONFIG, seed=seed).task_id for seed in range(200)]
+    assert all(sum(rewards) == pytest.approx(1.0) for _, rewards in played)

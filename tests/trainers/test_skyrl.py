@@ -1,0 +1,44 @@
+"""SkyRL-gym: rollouts with a reward for each message."""
+
+import pytest
+from worlds import snapshot_path
+
+skyrl_gym = pytest.importorskip("skyrl_gym", reason="SkyRL-gym is not installed: nox -s skyrl")
+
+from toolorch_env.integrations.skyrl import dataset, register  # noqa: E402
+from toolorch_env.integrations.text_chats import TextChat  # noqa: E402
+
+CONFIG = {"snapshot": str(snapshot_path("library"))}
+
+
+def make(row: dict) -> object:  # type: ignore[type-arg]
+    register()
+    return skyrl_gym.make(row["env_class"], env_config=CONFIG, extras=row["extras"])
+
+
+def test_rollouts_have_a_reward_for_each_message() -> None:
+    for row in dataset(8, env_config=CONFIG):
+        env = make(row)
+        prompt, info = env.init(row["prompt"])
+        assert prompt == row["prompt"]
+        chat = TextChat(CONFIG, seed=row["extras"]["seed"])
+        rewards = []
+        done = False
+        while not done:
+            message = chat.solution() or "Done."
+            reply, output = chat.send(message), env.step(message)
+            assert output["reward"] == reply.reward
+            assert output["observations"] == reply.messages
+            assert output["metadata"]["rewards"] == reply.rewards
+            rewards.append(output["reward"])
+            done = output["done"]
+        assert sum(rewards) == pytest.approx(1.0)
+        assert env.get_metrics()["success"] == 1.0
+        assert info["task_id"] == chat.task_id
+
+
+def test_a_group_plays_the_same_episode() -> None:
+    (row,) = dataset(1, first_seed=4, env_config=CONFIG)
+    group = [make(row) for _ in range(4)]
+    assert len({str(env.init(row["prompt"])) for env in group}) == 1
+    assert type(group[0]).aggregate_metrics([env.get_metrics() for env in group])["success"] == 0.0
