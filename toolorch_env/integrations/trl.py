@@ -1,0 +1,210 @@
+"""ToolOrch for TRL's ``GRPOTrainer`` with the reward of each message (extra ``trl``).
+
+:class:`Rollouts` plays episodes turn by turn, with the trainer's own model, and :class:`TurnGRPOTrainer` gives the
+tokens of each message the advantage of what was earned from that message on.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+import torch
+from trl import GRPOTrainer
+
+from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.integrations.text_chats import TextChat
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+class Rollouts:
+    """A ``rollout_func``: plays an episode for each prompt, all of them a turn at a time.
+
+    What it gives besides TRL's own fields: ``env_mask`` (1 for tokens of the model), ``turn_rewards`` (what each
+    message earned), ``turn_ends`` (where each message ends among the completion's tokens), ``metrics``.
+
+    Args:
+        rows: the data set's rows (see :func:`toolorch_env.integrations.text_chats.chat_rows`); a prompt that is none of
+            theirs cannot be played.
+        max_turns: messages of an episode at most.
+        max_turn_tokens: tokens of a message at most.
+        max_completion_tokens: tokens of all messages and answers at most; then the episode is left as it is.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        *,
+        max_turns: int = 16,
+        max_turn_tokens: int = 256,
+        max_completion_tokens: int = 4096,
+    ) -> None:
+        self._rows = {_key(row["prompt"]): row for row in rows}
+        self._max_turns = max_turns
+        self._max_turn_tokens = max_turn_tokens
+        self._max_tokens = max_completion_tokens
+
+    def __call__(self, prompts: Sequence[Messages], trainer: Any) -> dict[str, list[Any] | None]:
+        """Plays one episode for each prompt.
+
+        Raises:
+            ConfigurationError: a prompt is that of no row.
+        """
+        tokenizer = trainer.processing_class
+        played = [_Played(self._chat(prompt), tokenizer) for prompt in prompts]
+        for _ in range(self._max_turns):
+            going = [each for each in played if not each.chat.done and each.room(self._max_tokens)]
+            if not going:
+                break
+            written = self._generate(trainer, [each.ids for each in going])
+            for each, ids in zip(going, written, strict=True):
+                each.take(ids)
+        return {
+            "prompt_ids": [each.prompt_ids for each in played],
+            "completion_ids": [each.ids[len(each.prompt_ids) :] for each in played],
+            "logprobs": None,
+            "env_mask": [each.mask for each in played],
+            "turn_rewards": [each.rewards for each in played],
+            "turn_ends": [each.ends for each in played],
+            "metrics": [each.chat.metrics() for each in played],
+        }
+
+    def _chat(self, prompt: Messages) -> TextChat:
+        row = self._rows.get(_key(prompt))
+        if row is None:
+            raise ConfigurationError("the prompt is that of no row: give Rollouts the rows of the data set")
+        return TextChat(row["env"], seed=row["seed"])
+
+    def _generate(self, trainer: Any, contexts: list[list[int]]) -> list[list[int]]:
+        """The model's next message after each context."""
+        tokenizer, model = trainer.processing_class, trainer.accelerator.unwrap_model(trainer.model)
+        width = max(map(len, contexts))
+        pad = tokenizer.pad_token_id
+        ids = torch.tensor([[pad] * (width - len(each)) + each for each in contexts], device=model.device)
+        mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in contexts], device=model.device)
+        was_training = model.training
+        model.eval()
+        with torch.no_grad():
+            out = model.generate(
+                input_ids=ids,
+                attention_mask=mask,
+                max_new_tokens=self._max_turn_tokens,
+                do_sample=True,
+                temperature=trainer.args.temperature,
+                top_p=trainer.args.top_p,
+                top_k=trainer.args.top_k,
+                pad_token_id=pad,
+                eos_token_id=tokenizer.eos_token_id,
+            )
+        model.train(was_training)
+        return [_until_end(row, tokenizer.eos_token_id) for row in out[:, width:].tolist()]
+
+
+class TurnGRPOTrainer(GRPOTrainer):
+    """GRPO whose advantages are those of messages, not of whole episodes.
+
+    The tokens of message t have the advantage of what was earned from t on, less the mean of the group's episodes that
+    have a message t, over their standard deviation. For a ``rollout_func`` that gives ``turn_rewards`` and
+    ``turn_ends``.
+    """
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        group = self.num_generations if self.model.training else self.num_generations_eval
+        width = output["completion_ids"].shape[1]
+        rewards, ends = ([row[name] for row in inputs] for name in ("turn_rewards", "turn_ends"))
+        output["advantages"] = turn_advantages(rewards, ends, group, width).to(output["completion_ids"].device)
+        return output
+
+
+def turn_advantages(
+    rewards: Sequence[Sequence[float]], ends: Sequence[Sequence[int]], group: int, width: int
+) -> torch.Tensor:
+    """Advantages of tokens, shape (episodes, ``width``).
+
+    Args:
+        rewards: of each message, for each episode; episodes of a group stand side by side.
+        ends: where each message ends among the tokens of its episode.
+        group: number of episodes in a group.
+        width: number of tokens.
+    """
+    found = torch.zeros(len(rewards), width)
+    for first in range(0, len(rewards), group):
+        own = range(first, first + group)
+        to_go = {episode: _sums_to_go(rewards[episode]) for episode in own}
+        for turn in range(max(len(rewards[episode]) for episode in own)):
+            there = [episode for episode in own if len(rewards[episode]) > turn]
+            values = torch.tensor([to_go[episode][turn] for episode in there])
+            spread = values.std() if len(there) > 1 else torch.tensor(0.0)
+            for episode, value in zip(there, ((values - values.mean()) / (spread + 1e-4)).tolist(), strict=True):
+                begin = ends[episode][turn - 1] if turn else 0
+                found[episode, begin : ends[episode][turn]] = value
+    return found
+
+
+def total_reward(turn_rewards: Sequence[Sequence[float]], **_: Any) -> list[float]:
+    """A ``reward_func``: what each episode has earned."""
+    return [sum(rewards) for rewards in turn_rewards]
+
+
+class _Played:
+    """An episode in tokens."""
+
+    def __init__(self, chat: TextChat, tokenizer: Any) -> None:
+        self.chat = chat
+        self._tokenizer = tokenizer
+        self.prompt_ids: list[int] = self._encode(self._text(chat.prompt, go_on=True))
+        self.ids = list(self.prompt_ids)
+        self.mask: list[int] = []
+        self.rewards: list[float] = []
+        self.ends: list[int] = []
+
+    def room(self, most: int) -> bool:
+        """Whether there may be another message."""
+        return len(self.mask) < most
+
+    def take(self, ids: list[int]) -> None:
+        """Takes a message of the model, and the tokens of what it is answered with."""
+        self.ids += ids
+        self.mask += [1] * len(ids)
+        reply = self.chat.send(self._tokenizer.decode(ids, skip_special_tokens=True))
+        self.rewards.append(reply.reward)
+        if not reply.done:
+            between = self._encode(self._answer(reply.messages, ids[-1:] == [self._tokenizer.eos_token_id]))
+            self.ids += between
+            self.mask += [0] * len(between)
+        self.ends.append(len(self.mask))
+
+    def _answer(self, messages: Messages, has_ended: bool) -> str:
+        """What the chat's template writes after a message of the model, up to the beginning of its next one."""
+        said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+        text = self._text([*said, *messages], go_on=True)
+        after = text[text.index(_MARK) + len(_MARK) :]
+        return after.removeprefix(self._tokenizer.eos_token) if has_ended else after
+
+    def _text(self, messages: Messages, *, go_on: bool) -> str:
+        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=go_on)
+        return text
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids
+
+
+_MARK = "-=message=-"
+
+
+def _sums_to_go(rewards: Sequence[float]) -> list[float]:
+    sums = [0.0]
+    for reward in reversed(rewards):
+        sums.append(sums[-1] + reward)
+    return sums[:0:-1]
+
+
+def _until_end(ids: list[int], end: int) -> list[int]:
+    """A message up to its end, whatever was padded after it."""
+    return ids[: ids.index(end) + 1] if end in ids else ids
+
+
+def _key(prompt: Messages) -> bytes:
+    return orjson.dumps([[message["role"], message["content"]] for message in prompt])
