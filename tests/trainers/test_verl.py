@@ -1,0 +1,100 @@
+"""verl: the agent loop runs on verl's own base class; only its GPU servers are replaced, by a model on the CPU."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from trainers.smollm2 import load_tokenizer, tiny_model
+from worlds import snapshot_path
+
+pytest.importorskip("verl", reason="verl is not installed: nox -s verl")
+import torch
+from omegaconf import OmegaConf
+from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, DictConfigWrap, _agent_loop_registry
+from verl.utils.dataset.rl_dataset import RLHFDataset
+from verl.workers.rollout.replica import TokenOutput
+
+from toolorch_env.integrations.text_chats import TextChat
+from toolorch_env.integrations.verl import ToolOrchAgentLoop, dataset
+
+ENV = {"snapshot": str(snapshot_path("library")), "constraints": {"distractor_tools": 0, "distractions": 0}}
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return load_tokenizer()
+
+
+class ModelServer:
+    """Generates with a small model, as verl's servers do with a large one."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer, self._model = tokenizer, tiny_model(tokenizer)
+
+    async def generate(self, *, request_id: str, prompt_ids: list[int], sampling_params: dict[str, Any]) -> TokenOutput:
+        with torch.no_grad():
+            out = self._model.generate(
+                torch.tensor([prompt_ids]), max_new_tokens=sampling_params["max_tokens"], do_sample=True,
+                pad_token_id=self._tokenizer.pad_token_id, eos_token_id=self._tokenizer.eos_token_id,
+            )  # fmt: skip
+        ids = out[0, len(prompt_ids) :].tolist()
+        return TokenOutput(token_ids=ids, log_probs=[-1.0] * len(ids))
+
+
+class SolvingServer:
+    """Writes the solution of one task."""
+
+    def __init__(self, tokenizer: Any, seed: int) -> None:
+        self._tokenizer, self._chat = tokenizer, TextChat(ENV, seed=seed)
+
+    async def generate(self, **_: Any) -> TokenOutput:
+        text = self._chat.solution() or "Done."
+        self._chat.send(text)
+        ids = [*self._tokenizer(text)["input_ids"], self._tokenizer.eos_token_id]
+        return TokenOutput(token_ids=ids, log_probs=[-0.5] * len(ids))
+
+
+def play(server: Any, tokenizer: Any, row: dict[str, Any], length: int = 4096) -> AgentLoopOutput:
+    config = OmegaConf.create({"actor_rollout_ref": {"rollout": {"response_length": length}}})
+
+    async def run() -> AgentLoopOutput:
+        loop = ToolOrchAgentLoop(
+            DictConfigWrap(config), server, tokenizer, None, RLHFDataset, DictConfigWrap(OmegaConf.create({}))
+        )
+        return await loop.run({"max_tokens": 8, "temperature": 1.0}, **row)
+
+    return asyncio.run(run())
+
+
+def test_verl_finds_the_loop() -> None:
+    assert _agent_loop_registry["toolorch"]["_target_"] == "toolorch_env.integrations.verl.ToolOrchAgentLoop"
+
+
+def test_a_solution_earns_its_rewards_message_by_message(tokenizer: Any) -> None:
+    for row in dataset(4, env=ENV):
+        output = play(SolvingServer(tokenizer, row["seed"]), tokenizer, row)
+        assert output.reward_score == pytest.approx(1.0)
+        scores, ends = output.extra_fields["turn_scores"], output.extra_fields["turn_ends"]
+        assert sum(scores) == pytest.approx(1.0)
+        assert sum(output.extra_fields["tool_rewards"]) == pytest.approx(1.0)
+        assert len(scores) == len(ends) == output.num_turns // 2
+        assert ends[-1] == len(output.response_ids) == len(output.response_mask) == len(output.response_logprobs or ())
+        own = [value for value, flag in zip(output.response_logprobs or (), output.response_mask, strict=True) if flag]
+        assert set(own) == {-0.5}
+        assert output.as_dict()["responses"].shape == (len(output.response_ids),)
+        assert tokenizer.decode(output.prompt_ids).endswith("<|im_start|>assistant\n")
+
+
+def test_a_group_plays_the_same_episode_with_a_real_model(tokenizer: Any) -> None:
+    (row,) = dataset(1, first_seed=3, env=ENV)
+    server = ModelServer(tokenizer)
+    group = [play(server, tokenizer, row) for _ in range(4)]
+    assert len({tuple(output.prompt_ids) for output in group}) == 1
+    assert len({tuple(output.response_ids) for output in group}) > 1
+
+
+def test_responses_are_as_long_as_there_is_room(tokenizer: Any) -> None:
+    (row,) = dataset(1, env=ENV)
+    output = play(SolvingServer(tokenizer, row["seed"]), tokenizer, row, length=30)
+    assert len(output.response_ids) == len(output.response_mask) == 30
+    assert max(output.extra_fields["turn_ends"]) <= 30

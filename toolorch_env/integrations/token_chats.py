@@ -1,0 +1,76 @@
+"""Chats in tokens: for trainers that keep the tokens of whole episodes."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from toolorch_env.integrations.text_chats import TextChat
+
+_MARK = "-=message=-"
+
+
+class TokenChat:
+    """An episode as a model reads and writes it: turn by turn exactly the tokens that the chat's template makes of it.
+
+    Args:
+        chat: the episode.
+        tokenizer: of transformers, with a chat template.
+
+    Attributes:
+        prompt_ids: tokens that the model is to go on from.
+        ids: all tokens so far, those of the prompt first.
+        mask: for each token after the prompt 1 where the model wrote it, else 0.
+        rewards: what each message earned.
+        call_rewards: what each call earned.
+        ends: where each message, and what it was answered with, ends among the tokens after the prompt.
+    """
+
+    def __init__(self, chat: TextChat, tokenizer: Any) -> None:
+        self.chat = chat
+        self._tokenizer = tokenizer
+        self.prompt_ids: list[int] = self._encode(self._text(chat.prompt, go_on=True))
+        self.ids = list(self.prompt_ids)
+        self.mask: list[int] = []
+        self.rewards: list[float] = []
+        self.call_rewards: list[float] = []
+        self.ends: list[int] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode has ended."""
+        return self.chat.done
+
+    def metrics(self) -> dict[str, float]:
+        """See :meth:`toolorch_env.integrations.text_chats.TextChat.metrics`."""
+        return self.chat.metrics()
+
+    def room(self, most: int) -> bool:
+        """Whether there may be another message."""
+        return len(self.mask) < most
+
+    def take(self, ids: list[int]) -> None:
+        """Takes a message of the model, and the tokens of what it is answered with."""
+        self.ids += ids
+        self.mask += [1] * len(ids)
+        reply = self.chat.send(self._tokenizer.decode(ids, skip_special_tokens=True))
+        self.rewards.append(reply.reward)
+        self.call_rewards += [each["total"] for each in reply.rewards]
+        if not reply.done:
+            between = self._encode(self._answer(reply.messages, ids[-1:] == [self._tokenizer.eos_token_id]))
+            self.ids += between
+            self.mask += [0] * len(between)
+        self.ends.append(len(self.mask))
+
+    def _answer(self, messages: Sequence[Mapping[str, Any]], has_ended: bool) -> str:
+        """What the chat's template writes after a message of the model, up to the beginning of its next one."""
+        said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+        text = self._text([*said, *messages], go_on=True)
+        after = text[text.index(_MARK) + len(_MARK) :]
+        return after.removeprefix(self._tokenizer.eos_token) if has_ended else after
+
+    def _text(self, messages: Sequence[Mapping[str, Any]], *, go_on: bool) -> str:
+        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=go_on)
+        return text
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return ids

@@ -1,0 +1,86 @@
+"""ToolOrch as an agent loop of verl (extra ``verl``), which keeps the reward of each message.
+
+A row of the data set says ``agent_name: toolorch`` and carries ``seed``, and if need be ``env`` (keyword arguments of
+``ToolOrchText-v0``): so all samples of a row play one episode. verl finds the loop by a configuration file that names
+``toolorch_env.integrations.verl.ToolOrchAgentLoop`` (``actor_rollout_ref.rollout.agent.agent_loop_config_path``), or
+when this module is imported.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput, register
+from verl.utils.profiler import simple_timer
+
+from toolorch_env.integrations.text_chats import TextChat, chat_rows
+from toolorch_env.integrations.token_chats import TokenChat
+
+AGENT = "toolorch"
+
+
+@register(AGENT)
+class ToolOrchAgentLoop(AgentLoopBase):
+    """Plays one episode with the server's model.
+
+    The output's ``reward_score`` is the return of the episode. Its ``extra_fields`` have ``turn_scores`` (what each
+    message earned), ``turn_ends`` (where each ends among the response's tokens) and ``tool_rewards`` (what each call
+    earned); ``reward_extra_info`` has success and the other metrics.
+    """
+
+    async def run(self, sampling_params: dict[str, Any], **row: Any) -> AgentLoopOutput:
+        """Plays the episode of a row.
+
+        Args:
+            sampling_params: of the model.
+            **row: the data set's row.
+        """
+        chat = TokenChat(TextChat(_plain(row.get("env")), seed=int(row["seed"])), self.tokenizer)
+        room = int(self.rollout_config.response_length)
+        metrics: dict[str, Any] = {}
+        request = uuid4().hex
+        logprobs: list[float] = []
+        while not chat.done and chat.room(room):
+            with simple_timer("generate_sequences", metrics):
+                written = await self.server_manager.generate(
+                    request_id=request, prompt_ids=chat.ids, sampling_params=sampling_params
+                )
+            with simple_timer("tool_calls", metrics):
+                chat.take(list(written.token_ids))
+            known = list(written.log_probs or [])
+            logprobs += known + [0.0] * (len(chat.mask) - len(logprobs) - len(known))
+        found = chat.metrics()
+        return AgentLoopOutput(
+            prompt_ids=chat.prompt_ids,
+            response_ids=chat.ids[len(chat.prompt_ids) :][:room],
+            response_mask=chat.mask[:room],
+            response_logprobs=logprobs[:room] if any(logprobs) else None,
+            reward_score=found["return"],
+            num_turns=2 * len(chat.rewards),
+            metrics=metrics,
+            extra_fields={
+                "turn_scores": chat.rewards,
+                "turn_ends": [min(end, room) for end in chat.ends],
+                "tool_rewards": chat.call_rewards,
+                "reward_extra_info": found,
+            },
+        )
+
+
+def dataset(count: int, *, first_seed: int = 0, env: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Rows of a verl data set, one task each.
+
+    Args:
+        count: number of rows.
+        first_seed: of the first one; the next has the next one.
+        env: keyword arguments of the environment.
+    """
+    told = {"data_source": AGENT, "agent_name": AGENT, "reward_model": {"style": "rule", "ground_truth": ""}}
+    return [{**row, **told} for row in chat_rows(count, first_seed=first_seed, env=env)]
+
+
+def _plain(value: Any) -> Any:
+    """A value of a row without the arrays that data sets make of lists."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items() if each is not None}
+    return value.tolist() if hasattr(value, "tolist") else value
