@@ -1,13 +1,18 @@
 """OpenEnv: a real server, its client, many sessions."""
 
 import asyncio
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
+from fresh_python import ROOT
 from worlds import snapshot_path
 
 pytest.importorskip("openenv", reason="OpenEnv is not installed: nox -s openenv")
@@ -71,6 +76,47 @@ def test_a_group_of_one_seed_plays_the_same_episode() -> None:
     with served() as url:
         played = asyncio.run(group(url))
     assert all(each == played[0] for each in played)
+
+
+def test_a_token_is_asked_of_everyone() -> None:
+    async def reset(url: str, headers: dict[str, str] | None) -> str:
+        async with ToolOrchClient(base_url=url, headers=headers) as env:
+            return (await env.reset(seed=1)).observation.task_id
+
+    with served(token="open sesame") as url:
+        assert asyncio.run(reset(url, {"Authorization": "Bearer open sesame"}))
+        for headers in (None, {"Authorization": "Bearer open"}):
+            with pytest.raises(ConnectionError):
+                asyncio.run(reset(url, headers))
+        assert httpx.get(f"{url}/health").status_code == 401
+
+
+def test_names_that_were_rebound_are_refused() -> None:
+    with served(hosts=["127.0.0.1"]) as url:
+        assert httpx.get(f"{url}/health", headers={"Host": "evil.example"}).status_code == 400
+        assert httpx.get(f"{url}/health").status_code == 200
+
+
+def test_the_command_serves() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "toolorch_env.cli", "serve", "http", "--port", str(port), "--split", "train"]
+    environment = dict(os.environ, PYTHONPATH=str(ROOT))
+    with subprocess.Popen([*command, "--snapshot", CONFIG["snapshot"]], env=environment) as server:
+        try:
+            end = time.monotonic() + 60
+            while time.monotonic() < end and server.poll() is None:
+                try:
+                    httpx.get(f"http://127.0.0.1:{port}/health").raise_for_status()
+                    break
+                except httpx.HTTPError:
+                    time.sleep(0.1)
+            task_id, rewards = asyncio.run(play(f"http://127.0.0.1:{port}", 3))
+        finally:
+            server.terminate()
+    assert task_id == TextChat(CONFIG, seed=3).task_id
+    assert sum(rewards) == pytest.approx(1.0)
 
 
 @pytest.mark.long

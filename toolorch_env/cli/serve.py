@@ -26,6 +26,11 @@ app = typer.Typer(help="Serve a snapshot's tools to agents, and score what they 
 
 TOKEN = "TOOLORCH_TOKEN"  # noqa: S105  the variable's name
 
+HostOption = Annotated[str, typer.Option(help=f"Address to listen on; other than loopback needs {TOKEN}.")]
+PortOption = Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)]
+SessionsOption = Annotated[int, typer.Option(help="Sessions at a time.", min=1)]
+IdleOption = Annotated[float, typer.Option(help="Sessions that nobody uses for so many minutes are dropped.")]
+
 
 @app.command()
 @with_constraint_options
@@ -37,10 +42,10 @@ def mcp(
     reward: RewardOption = "graduated",
     task_id: Annotated[str | None, typer.Option(help="On standard input and output: the task to play.")] = None,
     http: Annotated[bool, typer.Option("--http", help="Many sessions over HTTP, not one on stdin and stdout.")] = False,
-    host: Annotated[str, typer.Option(help=f"Address to listen on; other than loopback needs {TOKEN}.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 8000,
-    sessions: Annotated[int, typer.Option(help="Sessions at a time.", min=1)] = 1000,
-    idle_minutes: Annotated[float, typer.Option(help="Sessions that nobody uses for so long are dropped.")] = 30,
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    sessions: SessionsOption = 1000,
+    idle_minutes: IdleOption = 30,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.jsonl", help="Write what was played, as `toolorch evaluate` does.")
     ] = None,
@@ -58,7 +63,7 @@ def mcp(
     with ExitStack() as stack:
         keep = _keeper(stack, out, env, seed)
         if http:
-            _serve_http(store, host, port, keep)
+            _serve_mcp(store, host, port, keep)
             return
         from toolorch_env.integrations.mcp_server import serve_stdio
 
@@ -72,15 +77,53 @@ def mcp(
     )
 
 
-def _serve_http(store: SessionStore, host: str, port: int, keep: Callable[[PlayedEpisode], None]) -> None:
-    import uvicorn
+@app.command()
+@with_constraint_options
+def http(
+    asked: TaskConstraints,
+    snapshot: SnapshotOption = "travel",
+    generator: GeneratorOption = None,
+    reward: RewardOption = "graduated",
+    host: HostOption = "127.0.0.1",
+    port: PortOption = 8000,
+    sessions: SessionsOption = 1000,
+    idle_minutes: IdleOption = 30,
+) -> None:
+    """Serve episodes as OpenEnv does: each WebSocket connection is a session (see docs/trainers.md).
 
+    A token in the environment variable TOOLORCH_TOKEN is asked of everyone.
+    """
+    env = make_env("ToolOrchText-v0", snapshot, asked, generator=generator, reward=reward)  # tells what is wrong
+    try:
+        from toolorch_env.integrations.openenv import make_app
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"this needs the extra 'openenv' ({error.name} is not installed): pip install 'toolorch-env[openenv]'"
+        ) from None
+    plain: Any = env.unwrapped
+    given = {"snapshot": plain.snapshot, "generator": plain.generator, "constraints": plain.constraints}
+    application = make_app(
+        sessions=sessions,
+        idle_seconds=60 * idle_minutes,
+        token=checked_token(host),
+        hosts=loopback_names(host),
+        reward=reward,
+        **given,
+    )
+    _serve(application, host, port, "")
+
+
+def _serve_mcp(store: SessionStore, host: str, port: int, keep: Callable[[PlayedEpisode], None]) -> None:
     from toolorch_env.integrations.mcp_http import make_app
 
-    token = checked_token(host)
-    hosts = ["127.0.0.1", "localhost", "::1", host] if is_loopback(host) else None  # against rebound names
-    application = make_app(store, token=token, hosts=hosts, on_end=keep)
-    error_console.print(f"serving on http://{host}:{port}/sessions, end with Ctrl-C", highlight=False)
+    application = make_app(store, token=checked_token(host), hosts=loopback_names(host), on_end=keep)
+    _serve(application, host, port, "/sessions")
+
+
+def _serve(application: Any, host: str, port: int, path: str) -> None:
+    import uvicorn
+
+    error_console.print(f"serving on http://{host}:{port}{path}, end with Ctrl-C", highlight=False)
     uvicorn.run(application, host=host, port=port, log_level="warning")
 
 
@@ -103,6 +146,11 @@ def checked_token(host: str) -> str | None:
     if token is None and not is_loopback(host):
         raise ConfigurationError(f"{host} can be reached by others: set a token in {TOKEN}, or listen on 127.0.0.1")
     return token
+
+
+def loopback_names(host: str) -> list[str] | None:
+    """Names that this machine asks for its own server by, ``None`` where others may come."""
+    return ["127.0.0.1", "localhost", "::1", host] if is_loopback(host) else None
 
 
 def is_loopback(host: str) -> bool:

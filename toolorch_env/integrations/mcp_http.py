@@ -10,23 +10,21 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from hmac import compare_digest
 from typing import Any
 
 import anyio
 import orjson
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from toolorch_env.core.errors import ConfigurationError, SessionError, ToolOrchError
 from toolorch_env.evaluation.runs import PlayedEpisode
 from toolorch_env.integrations.mcp_server import make_server
+from toolorch_env.integrations.server_access import access_middleware
 from toolorch_env.integrations.sessions import Session, SessionStore
 
 _LONGEST_BODY = 1_000_000
@@ -61,10 +59,7 @@ def make_app(
             Route(f"{one}/finish", served.finish, methods=["POST"]),
             Route(f"{one}/mcp", _Agents(served)),
         ],
-        middleware=[
-            *([] if hosts is None else [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]),
-            *([] if token is None else [Middleware(_Token, token=token)]),
-        ],
+        middleware=access_middleware(token, hosts),
         exception_handlers={ToolOrchError: _refused},
         lifespan=served.lifespan,
     )
@@ -140,22 +135,6 @@ class _Agents:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._served.sessions.get(scope["path_params"]["session"])
         await self._served.manager.handle_request(scope, receive, send)
-
-
-class _Token:
-    """Lets in who knows the token."""
-
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = dict(scope.get("headers", ())).get(b"authorization", b"")
-        if scope["type"] == "http" and not compare_digest(given, self._expected):
-            told = JSONResponse({"error": "a token is needed"}, 401, {"WWW-Authenticate": "Bearer"})
-            await told(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
 
 async def _body(request: Request) -> dict[str, Any]:

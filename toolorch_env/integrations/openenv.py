@@ -4,6 +4,7 @@ Each WebSocket connection is a session with an episode of its own; an observatio
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -17,6 +18,7 @@ from pydantic import Field
 
 from toolorch_env.core.errors import EpisodeError
 from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
+from toolorch_env.integrations.server_access import access_middleware
 
 
 class ToolOrchAction(Action):
@@ -123,12 +125,21 @@ class ToolOrchClient(EnvClient[ToolOrchAction, ToolOrchObservation, ToolOrchStat
         return ToolOrchState(**payload)
 
 
-def make_app(*, sessions: int = 1000, idle_seconds: float | None = 1800.0, **env: Any) -> FastAPI:
+def make_app(
+    *,
+    sessions: int = 1000,
+    idle_seconds: float | None = 1800.0,
+    token: str | None = None,
+    hosts: Sequence[str] | None = None,
+    **env: Any,
+) -> FastAPI:
     """The server's application.
 
     Args:
         sessions: number of sessions at a time.
         idle_seconds: sessions that nobody uses for so long are dropped.
+        token: what clients have to carry: ``ToolOrchClient(headers={"Authorization": "Bearer ..."})``.
+        hosts: names that requests may ask for; by default any.
         **env: keyword arguments of ``ToolOrchText-v0``.
     """
     shared: Any = gym.make("ToolOrchText-v0", **env).unwrapped
@@ -141,4 +152,6 @@ def make_app(*, sessions: int = 1000, idle_seconds: float | None = 1800.0, **env
         env_name="toolorch",
         state_cls=ToolOrchState,
     )
+    for middleware in reversed(access_middleware(token, hosts)):  # the last one that is added comes first
+        app.add_middleware(middleware.cls, *middleware.args, **middleware.kwargs)
     return app
