@@ -23,7 +23,7 @@ def model_url() -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = ["--model", str(path), "--model_alias", MODEL, "--n_ctx", "2048", "--host", "127.0.0.1"]
+    options = ["--model", str(path), "--model_alias", MODEL, "--n_ctx", "8192", "--host", "127.0.0.1"]
     command = [sys.executable, "-m", "llama_cpp.server", *options, "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
