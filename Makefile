@@ -1,6 +1,7 @@
 # make demo   installs into .venv and shows ToolOrch at work
 # make test   installs the development tools, then lint, types and tests
 # make test-all  the tests of each trainer, too, in virtual environments of their own
+# make docs   builds the documentation into site/, warnings are errors
 # make check  lint, types and tests with what is installed
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ BFCL ?= bfcl-eval==2026.3.23
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-all check format clean
+.PHONY: demo docs test test-all check format clean
 
 demo: $(VENV)/.installed
 	$(BIN)/toolorch demo
@@ -21,6 +22,9 @@ test: $(VENV)/.dev
 
 test-all: test
 	TORCH='$(TORCH)' $(BIN)/nox
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
 
 check:
 	$(BIN)/ruff format --check .
