@@ -70,10 +70,11 @@ def test_the_wheel_holds_what_is_needed_and_nothing_else(wheel: Path) -> None:
         described = archive.read(metadata).decode()
     assert set(IN_THE_WHEEL) <= set(names)
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
-    for source in (ROOT / "toolorch_env").rglob("*.py"):
-        assert source.relative_to(ROOT).as_posix() in names
+    for source in (ROOT / "toolorch_env").rglob("*"):
+        if source.is_file() and "__pycache__" not in source.parts:
+            assert source.relative_to(ROOT).as_posix() in names
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"toolorch_env"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"toolorch_env", "toolorch_taskset.py"}
     assert [name for name in names if "__pycache__" in name or name.endswith(".partial")] == []
     assert "License-Expression: Apache-2.0" in described
     assert "# ToolOrch" in described  # the README

@@ -1,6 +1,6 @@
 """Chats in tokens: for trainers that keep the tokens of whole episodes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from toolorch_env.integrations.text_chats import TextChat
@@ -74,3 +74,26 @@ class TokenChat:
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+
+def play_all(
+    chats: Sequence[TokenChat],
+    write: Callable[[list[list[int]]], list[list[int]]],
+    *,
+    max_turns: int = 16,
+    max_tokens: int = 4096,
+) -> None:
+    """Plays chats a message at a time, all of them together.
+
+    Args:
+        chats: the chats.
+        write: gives the next message for each context, in tokens.
+        max_turns: messages of an episode at most.
+        max_tokens: tokens of all messages and answers at most; then an episode is left as it is.
+    """
+    for _ in range(max_turns):
+        going = [chat for chat in chats if not chat.done and chat.room(max_tokens)]
+        if not going:
+            return
+        for chat, ids in zip(going, write([chat.ids for chat in going]), strict=True):
+            chat.take(ids)

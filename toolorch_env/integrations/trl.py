@@ -13,7 +13,7 @@ from trl import GRPOTrainer
 
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.integrations.text_chats import TextChat
-from toolorch_env.integrations.token_chats import TokenChat
+from toolorch_env.integrations.token_chats import TokenChat, play_all
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -53,13 +53,12 @@ class Rollouts:
         """
         tokenizer = trainer.processing_class
         played = [TokenChat(self._chat(prompt), tokenizer) for prompt in prompts]
-        for _ in range(self._max_turns):
-            going = [each for each in played if not each.done and each.room(self._max_tokens)]
-            if not going:
-                break
-            written = self._generate(trainer, [each.ids for each in going])
-            for each, ids in zip(going, written, strict=True):
-                each.take(ids)
+        play_all(
+            played,
+            lambda contexts: self._generate(trainer, contexts),
+            max_turns=self._max_turns,
+            max_tokens=self._max_tokens,
+        )
         return {
             "prompt_ids": [each.prompt_ids for each in played],
             "completion_ids": [each.ids[len(each.prompt_ids) :] for each in played],
@@ -78,27 +77,38 @@ class Rollouts:
 
     def _generate(self, trainer: Any, contexts: list[list[int]]) -> list[list[int]]:
         """The model's next message after each context."""
-        tokenizer, model = trainer.processing_class, trainer.accelerator.unwrap_model(trainer.model)
-        width = max(map(len, contexts))
-        pad = tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (width - len(each)) + each for each in contexts], device=model.device)
-        mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in contexts], device=model.device)
-        was_training = model.training
-        model.eval()
-        with torch.no_grad():
-            out = model.generate(
-                input_ids=ids,
-                attention_mask=mask,
-                max_new_tokens=self._max_turn_tokens,
-                do_sample=True,
-                temperature=trainer.args.temperature,
-                top_p=trainer.args.top_p,
-                top_k=trainer.args.top_k,
-                pad_token_id=pad,
-                eos_token_id=tokenizer.eos_token_id,
-            )
-        model.train(was_training)
-        return [_until_end(row, tokenizer.eos_token_id) for row in out[:, width:].tolist()]
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        sampling = {name: getattr(trainer.args, name) for name in ("temperature", "top_p", "top_k")}
+        return write_on(model, trainer.processing_class, contexts, self._max_turn_tokens, do_sample=True, **sampling)
+
+
+def write_on(
+    model: Any, tokenizer: Any, contexts: Sequence[Sequence[int]], max_new_tokens: int, **sampling: Any
+) -> list[list[int]]:
+    """What a model of transformers writes after each context, up to the end of its message.
+
+    Args:
+        model, tokenizer: of transformers.
+        contexts: tokens.
+        max_new_tokens: tokens of a message at most.
+        **sampling: of the model's ``generate``.
+    """
+    width, pad = max(map(len, contexts)), tokenizer.pad_token_id
+    ids = torch.tensor([[pad] * (width - len(each)) + list(each) for each in contexts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in contexts], device=model.device)
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        out = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=pad,
+            eos_token_id=tokenizer.eos_token_id,
+            **sampling,
+        )
+    model.train(was_training)
+    return [_until_end(row, tokenizer.eos_token_id) for row in out[:, width:].tolist()]
 
 
 class TurnGRPOTrainer(GRPOTrainer):
