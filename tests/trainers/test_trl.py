@@ -1,10 +1,13 @@
 """TRL: real optimisation steps of a real tokenizer and a tiny model, with rewards for each message."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_python import ROOT
 from trainers.smollm2 import load_tokenizer, tiny_model
 from worlds import snapshot_path
 
@@ -139,6 +142,21 @@ def test_advantages_are_of_what_was_earned_from_a_message_on() -> None:
     assert found[1, 3:5].tolist() == pytest.approx([expected[1]] * 2)
     assert found[0, 4:6].tolist() == [0.0, 0.0]  # nobody to compare with
     assert found[2, 1:].tolist() == [0.0] * 6
+
+
+@pytest.mark.long
+def test_the_example_runs_with_a_real_model(tokenizer: Any, tmp_path: Path) -> None:
+    """SmolLM2 itself: a warm-up, a step of GRPO, measured before, between and after. So few steps teach nothing."""
+    out = tmp_path / "run.json"
+    few = "--warm-up 2 --batch 1 --steps 1 --prompts 1 --generations 2 --tasks 1 --turn-tokens 16 --distractor-tools 0"
+    command = [sys.executable, "examples/grpo_small_lm.py", "--device", "cpu", *few.split(), "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    figures = json.loads(out.read_text())
+    assert len(figures["rewards"]) == 1
+    for when in ("before", "warmed_up", "after"):
+        assert figures[when].keys() == {"test", "test_workflows"}
+        assert all(0 <= figures[when][split]["turn_accuracy"] <= 1 for split in figures[when])
 
 
 def test_other_prompts_are_refused() -> None:
