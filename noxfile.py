@@ -8,7 +8,7 @@ import os
 import nox
 
 TORCH = os.environ.get("TORCH", "torch==2.13.0")
-TESTS = ("pytest>=8.3", "hypothesis>=6.130", "httpx", "numba")
+TESTS = ("pytest>=8.3", "hypothesis>=6.130", "httpx", "numba", "openai", "starlette", "uvicorn")
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
@@ -26,6 +26,12 @@ def run_tests(session: nox.Session, *packages: str) -> None:
 def gem(session: nox.Session) -> None:
     """GEM."""
     run_tests(session, "-e", ".[gem]")
+
+
+@nox.session(python="3.12")
+def nemo_gym(session: nox.Session) -> None:
+    """NeMo Gym, which needs Python 3.12: its own command starts the servers of the example and collects rollouts."""
+    run_tests(session, "-e", ".[nemo]")
 
 
 @nox.session
@@ -51,7 +57,7 @@ def trl(session: nox.Session) -> None:
 @nox.session
 def verifiers(session: nox.Session) -> None:
     """verifiers: its own command, a taskset with a harness."""
-    run_tests(session, "-e", ".[verifiers]", "starlette", "uvicorn")
+    run_tests(session, "-e", ".[verifiers]")
 
 
 @nox.session

@@ -1,6 +1,7 @@
 """GEM: rollouts, also of its own vector environment."""
 
 import pytest
+from trainers.solver import Solver, run_example
 from worlds import snapshot_path
 
 gem = pytest.importorskip("gem", reason="GEM is not installed: nox -s gem")
@@ -43,3 +44,10 @@ def test_spawned_environments_are_of_the_same_kind() -> None:
     assert env.spawn().reset(seed=3)[0] == env.reset(seed=3)[0]
     with pytest.raises(NotImplementedError, match="same seed"):
         env.spawn(same_state=True)
+
+
+def test_the_example_plays_a_group() -> None:
+    told = run_example("gem_rollouts.py", "--snapshot", CONFIG["snapshot"], "--seed", "3", model=Solver(CONFIG, [3]))
+    assert len(told) == 4
+    assert all(line.endswith("success 1") for line in told)
+    assert len({line.partition(": ")[2] for line in told}) == 1

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 from fresh_python import ROOT
+from trainers.solver import Solver, run_example
 from worlds import snapshot_path
 
 pytest.importorskip("openenv", reason="OpenEnv is not installed: nox -s openenv")
@@ -117,6 +118,13 @@ def test_the_command_serves() -> None:
             server.terminate()
     assert task_id == TextChat(CONFIG, seed=3).task_id
     assert sum(rewards) == pytest.approx(1.0)
+
+
+def test_the_example_plays_with_a_model() -> None:
+    with served() as url:
+        told = run_example("openenv_client.py", "--server", url, model=Solver(CONFIG, range(4), native=True))
+    assert sorted(line.partition(":")[0] for line in told) == [f"seed {seed}" for seed in range(4)]
+    assert all(line.endswith("success True") for line in told)
 
 
 @pytest.mark.long

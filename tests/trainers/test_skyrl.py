@@ -1,6 +1,7 @@
 """SkyRL-gym: rollouts with a reward for each message."""
 
 import pytest
+from trainers.solver import Solver, run_example
 from worlds import snapshot_path
 
 skyrl_gym = pytest.importorskip("skyrl_gym", reason="SkyRL-gym is not installed: nox -s skyrl")
@@ -42,3 +43,9 @@ def test_a_group_plays_the_same_episode() -> None:
     group = [make(row) for _ in range(4)]
     assert len({str(env.init(row["prompt"])) for env in group}) == 1
     assert type(group[0]).aggregate_metrics([env.get_metrics() for env in group])["success"] == 0.0
+
+
+def test_the_example_plays_groups() -> None:
+    told = run_example("skyrl_rollouts.py", "--snapshot", CONFIG["snapshot"], model=Solver(CONFIG, range(2)))
+    assert [line.partition(":")[0] for line in told] == [f"row {r}, sample {s}" for r in range(2) for s in range(2)]
+    assert all(line.endswith("success 1") for line in told)

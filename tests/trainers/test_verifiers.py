@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from chat_server import ChatServer, Messages, completion
+from chat_server import ChatServer
 from fresh_python import ROOT
+from trainers.solver import Solver
 from worlds import snapshot_path
 
 pytest.importorskip("verifiers", reason="verifiers is not installed: nox -s verifiers")
@@ -19,19 +19,6 @@ from toolorch_env.integrations.verifiers import ToolOrchConfig, ToolOrchTaskset
 
 ENV = {"snapshot": str(snapshot_path("library"))}
 TASKS = 4
-
-
-def solver(messages: Messages) -> Any:
-    """Knows the solutions of the first tasks."""
-    for seed in range(TASKS):
-        chat = TextChat(ENV, seed=seed)
-        if chat.prompt[-1]["content"] == messages[1]["content"]:
-            for message in messages[2:]:
-                if message["role"] == "assistant":
-                    chat.send(message["content"])
-            usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-            return completion(chat.solution() or "That is all.", usage=usage)
-    raise AssertionError(messages)
 
 
 def test_the_taskset_is_a_task_for_each_seed() -> None:
@@ -44,7 +31,7 @@ def test_the_taskset_is_a_task_for_each_seed() -> None:
 
 @pytest.mark.long
 def test_its_own_command_evaluates_a_model(tmp_path: Path) -> None:
-    with ChatServer(solver).serve() as url:
+    with ChatServer(Solver(ENV, range(TASKS))).serve() as url:
         command = [
             str(Path(sys.executable).with_name("vf-eval")), "toolorch_taskset", "--no-push", "--model", "rules",
             "--client.base-url", url, "--env.taskset.env", json.dumps(ENV), "--select.limit", str(TASKS),

@@ -1,14 +1,18 @@
 """verl: the agent loop runs on verl's own base class; only its GPU servers are replaced, by a model on the CPU."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fresh_python import ROOT
 from trainers.smollm2 import load_tokenizer, tiny_model
+from trainers.solver import run_script
 from worlds import snapshot_path
 
 pytest.importorskip("verl", reason="verl is not installed: nox -s verl")
 import torch
+from hydra.utils import get_class
 from omegaconf import OmegaConf
 from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, DictConfigWrap, _agent_loop_registry
 from verl.utils.dataset.rl_dataset import RLHFDataset
@@ -44,8 +48,8 @@ class ModelServer:
 class SolvingServer:
     """Writes the solution of one task."""
 
-    def __init__(self, tokenizer: Any, seed: int) -> None:
-        self._tokenizer, self._chat = tokenizer, TextChat(ENV, seed=seed)
+    def __init__(self, tokenizer: Any, seed: int, env: dict[str, Any] = ENV) -> None:
+        self._tokenizer, self._chat = tokenizer, TextChat(env, seed=seed)
 
     async def generate(self, **_: Any) -> TokenOutput:
         text = self._chat.solution() or "Done."
@@ -98,3 +102,22 @@ def test_responses_are_as_long_as_there_is_room(tokenizer: Any) -> None:
     output = play(SolvingServer(tokenizer, row["seed"]), tokenizer, row, length=30)
     assert len(output.response_ids) == len(output.response_mask) == 30
     assert max(output.extra_fields["turn_ends"]) <= 30
+
+
+def test_the_example_writes_data_that_verl_reads_and_the_loop_plays(tokenizer: Any, tmp_path: Path) -> None:
+    folder = ROOT / "examples" / "verl"
+    run_script(folder / "write_data.py", "data", "--count", "3", "--snapshot", ENV["snapshot"], cwd=tmp_path)
+    config = OmegaConf.create({"cache_dir": str(tmp_path), "return_raw_chat": True, "filter_overlong_prompts": False})
+    rows = RLHFDataset(str(tmp_path / "data" / "train.parquet"), tokenizer, config)
+    assert len(rows) == 3
+    for seed in range(3):
+        row = rows[seed]
+        assert row["agent_name"] == "toolorch"
+        env = {"snapshot": ENV["snapshot"], "constraints": {"split": "train"}}
+        assert play(SolvingServer(tokenizer, seed, env), tokenizer, row).reward_score == pytest.approx(1.0)
+
+
+def test_the_example_names_the_loop() -> None:
+    (told,) = OmegaConf.load(ROOT / "examples" / "verl" / "agent_loop.yaml")
+    assert told.name == "toolorch"
+    assert get_class(told["_target_"]) is ToolOrchAgentLoop

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import orjson
 
+from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import EpisodeError
 from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
 from toolorch_env.evaluation.chatting import Transcript
@@ -50,7 +51,7 @@ class TextChat:
     def __init__(
         self, env: Mapping[str, Any] | None = None, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> None:
-        self._env = copy.copy(_shared_env(orjson.dumps(dict(env or {}), option=orjson.OPT_SORT_KEYS)))
+        self._env = text_env(env)
         _, info = self._env.reset(seed=seed, options=options)
         self._transcript = Transcript(info, "text")
         self.prompt: list[dict[str, Any]] = list(self._transcript.messages)
@@ -93,15 +94,7 @@ class TextChat:
 
     def metrics(self) -> dict[str, float]:
         """What the episode comes to so far, by name: success, share of complete calls, return, number of calls."""
-        result = episode_result(self._env.episode)
-        return {
-            "success": float(result.success),
-            "clean_success": float(result.clean_success),
-            "call_accuracy": result.complete_calls / result.reference_calls,
-            "turn_accuracy": result.complete_turns / result.reference_turns,
-            "return": result.total,
-            "calls": float(result.calls),
-        }
+        return episode_metrics(self._env.episode)
 
     def solution(self) -> str | None:
         """The message that makes the next reference call, ``None`` when all are made: for warm-ups and tests."""
@@ -122,6 +115,31 @@ def chat_rows(count: int, *, first_seed: int = 0, env: Mapping[str, Any] | None 
     given = dict(env or {})
     seeds = range(first_seed, first_seed + count)
     return [{"prompt": TextChat(given, seed=seed).prompt, "seed": seed, "env": given} for seed in seeds]
+
+
+def text_env(env: Mapping[str, Any] | None = None) -> ToolOrchTextEnv:
+    """An environment for one episode at a time; those of equal arguments share what they read.
+
+    Args:
+        env: keyword arguments of ``ToolOrchText-v0``, JSON values.
+
+    Raises:
+        ConstraintError, ConfigurationError: as for the environment.
+    """
+    return copy.copy(_shared_env(orjson.dumps(dict(env or {}), option=orjson.OPT_SORT_KEYS)))
+
+
+def episode_metrics(episode: Episode) -> dict[str, float]:
+    """What an episode comes to so far, by name: success, share of complete calls, return, number of calls."""
+    result = episode_result(episode)
+    return {
+        "success": float(result.success),
+        "clean_success": float(result.clean_success),
+        "call_accuracy": result.complete_calls / result.reference_calls,
+        "turn_accuracy": result.complete_turns / result.reference_turns,
+        "return": result.total,
+        "calls": float(result.calls),
+    }
 
 
 @lru_cache(16)
