@@ -6,7 +6,10 @@
 
 Before and after each part the model is measured on unseen values (``test``) and unseen workflows (``test_workflows``):
 turn accuracy, call accuracy, success. ``--device cuda`` trains on a GPU. Without one, ``--warm-up 20 --steps 4
---tasks 16`` shows that everything runs, and no more.
+--tasks 16`` shows that everything runs, and no more; ``tiny_lm.py`` makes a model that learns on a CPU, too.
+
+Rewards are compared from one warmed-up model: ``--steps 0 --save FOLDER`` writes it, and ``--model FOLDER --warm-up 0
+--reward NAME`` goes on from it.
 """
 
 import argparse
@@ -84,24 +87,25 @@ def measure(model: Any, tokenizer: Any, arguments: argparse.Namespace) -> dict[s
     return found
 
 
-def solved(env: dict[str, Any], seed: int, tokenizer: Any) -> dict[str, list[int]]:
-    """The known solution as tokens, and which of them the model is to learn."""
+def solved(env: dict[str, Any], seed: int, tokenizer: Any, all_tokens: bool) -> dict[str, list[int]]:
+    """The known solution as tokens, and which of them the model is to learn: by default those of its own messages."""
     chat = TokenChat(TextChat(env, seed=seed), tokenizer)
     while not chat.done:
         chat.take([*tokenizer(chat.chat.solution() or "Done.")["input_ids"], tokenizer.eos_token_id])
-    mask = [0] * len(chat.prompt_ids) + chat.mask
+    mask = [int(all_tokens)] * len(chat.prompt_ids) + [own or int(all_tokens) for own in chat.mask]
     return {"input_ids": chat.ids, "labels": [t if own else -100 for t, own in zip(chat.ids, mask, strict=True)]}
 
 
 def warm_up(model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: str) -> None:
     """Supervised steps on known solutions."""
     env = environment(arguments, "train")
-    rows = [solved(env, seed, tokenizer) for seed in range(arguments.warm_up * arguments.batch)]
+    seeds = range(arguments.warm_up * arguments.batch)
+    rows = [solved(env, seed, tokenizer, arguments.all_tokens) for seed in seeds]
     settings = SFTConfig(
         output_dir=folder, max_steps=arguments.warm_up, per_device_train_batch_size=arguments.batch,
         learning_rate=arguments.warm_up_rate, lr_scheduler_type="cosine", warmup_steps=arguments.warm_up // 10,
         max_length=None, report_to=[], logging_steps=10, save_strategy="no", use_cpu=arguments.device == "cpu",
-        bf16=arguments.device == "cuda", dataset_kwargs={"skip_prepare_dataset": True},
+        bf16=arguments.bf16, dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
     SFTTrainer(model=model, args=settings, processing_class=tokenizer, train_dataset=Dataset.from_list(rows)).train()
 
@@ -113,7 +117,7 @@ def grpo(model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: str)
         output_dir=folder, max_steps=arguments.steps, num_generations=arguments.generations,
         per_device_train_batch_size=arguments.prompts * arguments.generations, learning_rate=arguments.rate,
         temperature=1.0, beta=0.0, report_to=[], logging_steps=1, save_strategy="no", max_completion_length=2048,
-        use_cpu=arguments.device == "cpu", bf16=arguments.device == "cuda",
+        use_cpu=arguments.device == "cpu", bf16=arguments.bf16,
     )  # fmt: skip
     trainer = TurnGRPOTrainer(
         model=model, args=settings, processing_class=tokenizer, reward_funcs=total_reward,
@@ -132,6 +136,9 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--warm-up", type=int, default=300, help="supervised steps")
     parser.add_argument("--warm-up-rate", type=float, default=2e-5)
+    parser.add_argument("--all-tokens", action="store_true", help="learn all tokens in the warm-up, not its own alone")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the model at the end")
+    parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
     parser.add_argument("--steps", type=int, default=200, help="steps of GRPO")
     parser.add_argument("--rate", type=float, default=2e-6)
     parser.add_argument("--prompts", type=int, default=4, help="prompts of a step")
@@ -148,7 +155,7 @@ def main() -> None:
     torch.manual_seed(arguments.seed)
     begin = time.perf_counter()
     model, tokenizer = load(arguments.model, arguments.device)
-    figures: dict[str, Any] = {"arguments": {**vars(arguments), "out": str(arguments.out)}}
+    figures: dict[str, Any] = {"arguments": {name: str(value) for name, value in vars(arguments).items()}}
     figures["before"] = measure(model, tokenizer, arguments)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.warm_up:
@@ -157,6 +164,9 @@ def main() -> None:
         if arguments.steps:
             figures["rewards"] = grpo(model, tokenizer, arguments, folder)
             figures["after"] = measure(model, tokenizer, arguments)
+    if arguments.save:
+        model.save_pretrained(arguments.save)
+        tokenizer.save_pretrained(arguments.save)
     figures["seconds"] = time.perf_counter() - begin
     if arguments.out:
         arguments.out.write_text(json.dumps(figures, indent=2) + "\n")

@@ -14,6 +14,7 @@ from worlds import snapshot_path
 pytest.importorskip("trl", reason="TRL is not installed: nox -s trl")
 import torch
 from datasets import Dataset
+from transformers import AutoModelForCausalLM
 from transformers.utils import get_json_schema
 from trl import GRPOConfig
 
@@ -144,19 +145,67 @@ def test_advantages_are_of_what_was_earned_from_a_message_on() -> None:
     assert found[2, 1:].tolist() == [0.0] * 6
 
 
+def run_example(name: str, *given: str) -> None:
+    command = [sys.executable, f"examples/{name}", *given]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+FEW = [
+    "--device",
+    "cpu",
+    "--batch",
+    "1",
+    "--prompts",
+    "1",
+    "--generations",
+    "2",
+    "--tasks",
+    "1",
+    "--turn-tokens",
+    "16",
+    "--distractor-tools",
+    "0",
+]
+
+
 @pytest.mark.long
 def test_the_example_runs_with_a_real_model(tokenizer: Any, tmp_path: Path) -> None:
     """SmolLM2 itself: a warm-up, a step of GRPO, measured before, between and after. So few steps teach nothing."""
     out = tmp_path / "run.json"
-    few = "--warm-up 2 --batch 1 --steps 1 --prompts 1 --generations 2 --tasks 1 --turn-tokens 16 --distractor-tools 0"
-    command = [sys.executable, "examples/grpo_small_lm.py", "--device", "cpu", *few.split(), "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_example("grpo_small_lm.py", *FEW, "--warm-up", "2", "--steps", "1", "--out", str(out))
     figures = json.loads(out.read_text())
     assert len(figures["rewards"]) == 1
     for when in ("before", "warmed_up", "after"):
         assert figures[when].keys() == {"test", "test_workflows"}
         assert all(0 <= figures[when][split]["turn_accuracy"] <= 1 for split in figures[when])
+
+
+@pytest.mark.long
+def test_the_examples_go_on_from_a_tiny_model_that_was_warmed_up(tmp_path: Path) -> None:
+    tiny, warm, out = (str(tmp_path / name) for name in ("tiny", "warm", "run.json"))
+    run_example("tiny_lm.py", tiny, "--chats", "10", "--words", "600", "--width", "64", "--layers", "1")
+    grpo = ["grpo_small_lm.py", *FEW, "--model"]
+    run_example(*grpo, tiny, "--warm-up", "3", "--all-tokens", "--steps", "0", "--save", warm)
+    before, after = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (tiny, warm))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    run_example(*grpo, warm, "--warm-up", "0", "--steps", "1", "--reward", "binary", "--out", out)
+    assert json.loads(Path(out).read_text()).keys() == {"arguments", "before", "rewards", "after", "seconds"}
+
+
+def test_a_tiny_model_can_copy_values() -> None:
+    """A value is the same tokens wherever it stands, and what is written can be read again."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    from tiny_lm import make_tokenizer, solved_chats
+
+    chats = list(solved_chats(5, ENV["snapshot"]))
+    made = make_tokenizer(iter(chats), 600)
+    for chat in chats:
+        assert made.decode(made(chat)["input_ids"]) == chat
+    plain, quoted = (made(text)["input_ids"] for text in ("in Reykjavik, 2013-04-05", 'x":"Reykjavik, 2013-04-05"'))
+    value = made("Reykjavik, 2013-04-05")["input_ids"]
+    assert str(value)[1:-1] in str(plain)
+    assert str(value)[1:-1] in str(quoted)
 
 
 def test_other_prompts_are_refused() -> None:

@@ -43,7 +43,7 @@ class TrainingSettings:
     learning_rate: float = 1e-3
     gamma: float = 0.95
     gae_lambda: float = 0.95
-    ent_coef: float = 0.01
+    ent_coef: float = 0.03
     word_dropout: float = 0.1
     width: int = 256
     mention_width: int = 64
