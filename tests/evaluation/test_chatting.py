@@ -13,12 +13,14 @@ from worlds import snapshot_path
 
 from toolorch_env.core.errors import ConfigurationError, ConstraintError
 from toolorch_env.evaluation.evaluations import evaluate_chat, evaluate_policy
+from toolorch_env.evaluation.rescoring import rescored
 from toolorch_env.evaluation.run_files import read_run
 from toolorch_env.evaluation.runner import list_jobs
 from toolorch_env.evaluation.runs import Outcome
 from toolorch_env.evaluation.summary import summarize
 from toolorch_env.generation.chat_models import OpenAIChat
 from toolorch_env.policies.oracle import OraclePolicy
+from toolorch_env.store.snapshot import Snapshot
 
 TASKS = 12
 
@@ -82,7 +84,7 @@ def test_the_chat_is_what_the_protocol_asks_for(env: gym.Env[Any, Any], tmp_path
 NO_ANSWERS: dict[str, tuple[Any, str]] = {
     "500": (lambda: JSONResponse({"error": "no"}, 500), "status 500"),
     "429": (lambda: JSONResponse({"error": "slowly"}, 429, {"retry-after": "0"}), "status 429"),
-    "400": (lambda: JSONResponse({"error": {"message": "context length exceeded"}}, 400), "status 400"),
+    "400": (lambda: JSONResponse({"error": {"message": "no such tool"}}, 400), "status 400"),
     "HTML": (lambda: HTMLResponse("<html><tool_call>{}</tool_call></html>"), "no completion"),
     "other JSON": (lambda: JSONResponse({"tool_calls": [{"name": "get_town", "arguments": {}}]}), "no completion"),
     "no choices": (lambda: JSONResponse({"choices": []}), "no completion"),
@@ -125,6 +127,37 @@ def test_what_is_no_answer_is_counted_and_never_scored(env: gym.Env[Any, Any], k
     assert len({body["messages"][1]["content"] for body in server.asked}) == len(failing)
     assert summarize(again).metrics["success_rate"].value == 1.0
     assert (summarize(again).episodes, summarize(again).failures, read_run(path).failures) == (TASKS, {}, [])
+
+
+NO_ROOM_LEFT = [
+    {"code": "context_length_exceeded", "message": "too long"},
+    {"code": {}, "type": "exceed_context_size_error", "message": "the request exceeds the available context size"},
+    {"message": "This model's maximum context length is 4096 tokens.", "type": "BadRequestError", "code": 400},
+]
+
+
+@pytest.mark.parametrize("error", NO_ROOM_LEFT)
+def test_a_chat_that_has_no_room_is_scored_as_it_stands(
+    env: gym.Env[Any, Any], error: dict[str, Any], tmp_path: Path
+) -> None:
+    """The model's context has room for one call; every solution needs that and a last word."""
+    solver = Solver(env, list_jobs(TASKS, 1))
+
+    def answer(messages: Messages) -> Any:
+        if len(messages) > 2:
+            return JSONResponse({"error": error}, 400)
+        return solver(messages)
+
+    path = tmp_path / "run.jsonl"
+    with ChatServer(answer).serve() as url:
+        outcomes = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=TASKS, seed=1, path=path)
+    summary = summarize(outcomes)
+    assert (summary.episodes, summary.failures, summary.tokens["cut_off"]) == (TASKS, {}, TASKS)
+    assert summary.metrics["success_rate"].value == 0.0
+    assert summary.metrics["call_accuracy"].value > 0.0
+    run = read_run(path)
+    assert all(len(episode.calls) == 1 and episode.answer is None for episode in run.episodes)
+    assert list(rescored(run, Snapshot(snapshot_path("library")))) == run.episodes
 
 
 def test_errors_that_pass_are_asked_again(env: gym.Env[Any, Any]) -> None:

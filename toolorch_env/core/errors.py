@@ -88,8 +88,8 @@ class ChatModelError(ToolOrchError):
     """A language model was asked and gave no answer that can be used.
 
     Attributes:
-        kind: ``timeout``, ``unreachable``, ``no completion`` (whatever it was instead), or ``status`` and the number;
-            empty where it is about several answers.
+        kind: ``timeout``, ``unreachable``, ``no completion`` (whatever it was instead), ``no room`` (the messages are
+            longer than the model's context), or ``status`` and the number; empty where it is about several answers.
     """
 
     def __init__(self, message: str, kind: str = "") -> None:

@@ -13,7 +13,7 @@ from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ChatModelError, ConfigurationError, ToolOrchError
 from toolorch_env.envs.tool_orch_text import MAX_MESSAGE_CHARACTERS, ToolOrchTextEnv
 from toolorch_env.evaluation.runner import Job
-from toolorch_env.generation.chat_models import Complete, Completion, OpenAIChat
+from toolorch_env.generation.chat_models import NO_ROOM, Complete, Completion, OpenAIChat
 
 ToolCalls = Literal["native", "text"]
 """Whether a model is given tools in the request and calls them in its answer, or both in the text of messages."""
@@ -45,7 +45,7 @@ class Chat:
         failure: where the model gave no answer, what was wrong; then the episode has not ended.
         messages: all messages in OpenAI's form.
         prompt_tokens, completion_tokens: what the endpoint counted.
-        cut_off: number of answers that were cut off at their greatest length.
+        cut_off: number of answers that were cut off at their greatest length, or had no room in the model's context.
         seconds: wall time.
     """
 
@@ -108,7 +108,8 @@ async def play_chats(
     """Plays episodes with a language model, many at a time.
 
     Where the model gives no answer that is one, retries included, the episode comes to nothing and is told as a
-    failure: nothing is scored that the model did not say.
+    failure: nothing is scored that the model did not say. Where the chat has become longer than its context, the
+    episode is scored as it stands, without having been finished.
 
     Args:
         env: the environment; each chat plays in a copy of it.
@@ -146,11 +147,13 @@ async def _play_one(env: ToolOrchTextEnv, complete: Complete, job: Job, tool_cal
     transcript = Transcript(info, tool_calls)
     answers: list[Completion] = []
     failure: ChatModelError | None = None
-    while not env.episode.done and failure is None:
+    has_room = True
+    while not env.episode.done and has_room and failure is None:
         try:
             answers.append(await complete(transcript.messages, transcript.tools, job.policy_seed % 2**31))
         except ChatModelError as error:
-            failure = error
+            has_room = error.kind != NO_ROOM  # its own limit: the episode stands as it is, and is scored
+            failure = error if has_room else None
         else:
             observation, _, _, _, info = env.step(transcript.take(answers[-1].message)[:MAX_MESSAGE_CHARACTERS])
             if not env.episode.done:
@@ -162,6 +165,6 @@ async def _play_one(env: ToolOrchTextEnv, complete: Complete, job: Job, tool_cal
         transcript.messages,
         sum(answer.prompt_tokens for answer in answers),
         sum(answer.completion_tokens for answer in answers),
-        sum(answer.finish_reason == "length" for answer in answers),
+        sum(answer.finish_reason == "length" for answer in answers) + (not has_room),
         time.perf_counter() - begin,
     )

@@ -26,7 +26,7 @@ class Outcome:
         result: what became of it; ``None`` where it came to nothing.
         failure: then the kind of failure.
         prompt_tokens, completion_tokens: what a language model's endpoint counted.
-        cut_off: number of answers that were cut off at their greatest length.
+        cut_off: number of answers that were cut off at their greatest length, or had no room.
         seconds: wall time.
     """
 
@@ -99,12 +99,12 @@ class PlayedEpisode(Line):
         index, attempt: which task, and which time.
         task: the task.
         turns: the calls of each message.
-        answer: the agent's last words, ``None`` where the call limit ended the episode.
+        answer: the agent's last words, ``None`` where the call limit, or the model's context, ended the episode.
         calls: what came of each call.
         result: what metrics are made of.
         messages: the chat in OpenAI's form, empty for a policy that does not chat.
         prompt_tokens, completion_tokens: what a language model's endpoint counted.
-        cut_off: number of answers that were cut off at their greatest length.
+        cut_off: number of answers that were cut off at their greatest length, or had no room.
         seconds: wall time.
     """
 

@@ -49,6 +49,11 @@ ChatModelError."""
 _LONGEST_PAUSE = 10.0
 """Seconds that are left for each pause between retries."""
 
+NO_ROOM = "no room"
+"""Kind of the failure of messages that are longer than the model's context."""
+
+_NO_ROOM_CODES = ("context_length_exceeded", "exceed_context_size_error")
+
 _HINTS = {
     401: ": check the key in OPENAI_API_KEY",
     403: ": check the key in OPENAI_API_KEY",
@@ -163,12 +168,22 @@ class OpenAIChat:
             raise ChatModelError(f"no answer within {self.timeout:g} s", "timeout") from None
         except openai.APIStatusError as error:  # its text is left out: it may repeat the key
             told = f"status {error.status_code}"
+            if _says_that_there_is_no_room(error.body):
+                raise ChatModelError("the messages are longer than the model's context", NO_ROOM) from None
             raise ChatModelError(f"{told}{_HINTS.get(error.status_code, '')}", told) from None
         except openai.APIConnectionError:
             where = urlsplit(str(client.base_url)).netloc.rpartition("@")[2]
             raise ChatModelError(f"{where} cannot be reached, or broke off", "unreachable") from None
         except (openai.OpenAIError, AttributeError, LookupError, TypeError, ValueError):
             raise ChatModelError("the answer is no chat completion: check the base URL", "no completion") from None
+
+
+def _says_that_there_is_no_room(body: Any) -> bool:
+    """Whether an error is about the length of the messages: OpenAI and llama.cpp have a code for it, vLLM has words."""
+    if not isinstance(body, Mapping):
+        return False
+    named = {str(body.get("code")), str(body.get("type"))}
+    return not named.isdisjoint(_NO_ROOM_CODES) or "maximum context length" in str(body.get("message"))
 
 
 def _completion(answer: Any) -> Completion:
