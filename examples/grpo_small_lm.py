@@ -63,7 +63,8 @@ def environment(arguments: argparse.Namespace, split: str) -> dict[str, Any]:
         "split": split,
     }  # fmt: skip
     return {
-        "reward": arguments.reward, "constraints": constraints, "max_calls": 6, "max_response_chars": 600,
+        "reward": arguments.reward, "constraints": constraints, "max_calls": 6, "brief_tools": True,
+        "max_response_chars": 400,
         "system_prompt": "Answer the request by calling tools, one call a message. When all is done, say Done.",
     }  # fmt: skip
 
@@ -104,8 +105,8 @@ def warm_up(model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: s
     settings = SFTConfig(
         output_dir=folder, max_steps=arguments.warm_up, per_device_train_batch_size=arguments.batch,
         learning_rate=arguments.warm_up_rate, lr_scheduler_type="cosine", warmup_steps=arguments.warm_up // 10,
-        max_length=None, report_to=[], logging_steps=10, save_strategy="no", use_cpu=arguments.device == "cpu",
-        bf16=arguments.bf16, dataset_kwargs={"skip_prepare_dataset": True},
+        max_length=None, gradient_checkpointing=False, report_to=[], logging_steps=10, save_strategy="no",
+        use_cpu=arguments.device == "cpu", bf16=arguments.bf16, dataset_kwargs={"skip_prepare_dataset": True},
     )  # fmt: skip
     SFTTrainer(model=model, args=settings, processing_class=tokenizer, train_dataset=Dataset.from_list(rows)).train()
 
@@ -116,8 +117,8 @@ def grpo(model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: str)
     settings = GRPOConfig(
         output_dir=folder, max_steps=arguments.steps, num_generations=arguments.generations,
         per_device_train_batch_size=arguments.prompts * arguments.generations, learning_rate=arguments.rate,
-        temperature=1.0, beta=0.0, report_to=[], logging_steps=1, save_strategy="no", max_completion_length=2048,
-        use_cpu=arguments.device == "cpu", bf16=arguments.bf16,
+        temperature=1.0, beta=0.0, gradient_checkpointing=False, report_to=[], logging_steps=1, save_strategy="no",
+        max_completion_length=2048, use_cpu=arguments.device == "cpu", bf16=arguments.bf16,
     )  # fmt: skip
     trainer = TurnGRPOTrainer(
         model=model, args=settings, processing_class=tokenizer, reward_funcs=total_reward,

@@ -277,3 +277,12 @@ def test_a_tool_in_openai_form() -> None:
     parameters = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     function = {"name": "t", "description": "d", "parameters": parameters}
     assert Tool("t", "d", parameters).as_openai() == {"type": "function", "function": function}
+
+
+def test_a_tool_in_brief_allows_the_same_calls() -> None:
+    words = {"description": "d", "title": "t", "examples": ["e"]}
+    name = {"type": "string", "enum": ["a", "b"], "default": "a"}
+    schema = {"type": "object", "properties": {"description": {**name, **words}, "at": {"items": {**name, **words}}}}
+    brief = Tool("t", "d", {**schema, "required": ["at"], **words}).as_openai(brief=True)["function"]
+    properties = {"description": name, "at": {"items": name}}
+    assert brief == {"name": "t", "parameters": {"type": "object", "properties": properties, "required": ["at"]}}

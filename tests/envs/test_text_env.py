@@ -59,6 +59,21 @@ def test_the_system_prompt_can_be_chosen() -> None:
 
 
 @every_world
+def test_tools_in_brief_have_the_same_parameters_and_no_descriptions(name: str) -> None:
+    (_, full), (_, brief) = (make(TEXT, name, brief_tools=flag).reset(seed=3) for flag in (False, True))
+    assert brief["messages"] == full["messages"]
+    for short, long in zip(brief["tools"], full["tools"], strict=True):
+        assert short["function"].keys() == {"name", "parameters"}
+        assert len(str(short)) < len(str(long))
+        (asked, told) = (each["function"]["parameters"] for each in (short, long))
+        assert asked.get("required") == told.get("required")
+        assert asked["properties"].keys() == told["properties"].keys()
+        for parameter, schema in asked["properties"].items():
+            assert "description" not in schema
+            assert schema.get("type") == told["properties"][parameter].get("type")
+
+
+@every_world
 @given(data=st.data())
 def test_one_call_a_message_solves_every_task_with_return_one(name: str, data: st.DataObject) -> None:
     env = reset(name, data)

@@ -44,7 +44,37 @@ class Tool:
         """Names of the parameters without which a call is not valid."""
         return tuple(self.parameters.get("required", ()))
 
-    def as_openai(self) -> dict[str, Any]:
-        """The tool as language-model APIs take it: ``{"type": "function", "function": {...}}``."""
+    def as_openai(self, *, brief: bool = False) -> dict[str, Any]:
+        """The tool as language-model APIs take it: ``{"type": "function", "function": {...}}``.
+
+        Args:
+            brief: without what is only told to readers: descriptions, titles, examples.
+        """
+        if brief:
+            return {"type": "function", "function": {"name": self.name, "parameters": _without_words(self.parameters)}}
         function = {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
         return {"type": "function", "function": function}
+
+
+_WORDS = frozenset({"$comment", "description", "example", "examples", "title"})
+_BY_NAME = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
+"""Keywords whose entries have names of their own, which may be any word."""
+
+_VALUES = frozenset({"const", "default", "enum"})
+
+
+def _without_words(schema: Any) -> Any:
+    """A JSON Schema that allows the same values, without annotations for readers."""
+    if isinstance(schema, list):
+        return [_without_words(part) for part in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {keyword: _kept(keyword, part) for keyword, part in schema.items() if keyword not in _WORDS}
+
+
+def _kept(keyword: str, part: Any) -> Any:
+    if keyword in _VALUES:
+        return part
+    if keyword in _BY_NAME and isinstance(part, Mapping):
+        return {name: _without_words(each) for name, each in part.items()}
+    return _without_words(part)

@@ -68,6 +68,7 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
     - `max_response_chars`: longer responses are shortened without breaking their JSON; no reward depends on it
     (default 10,000)
     - `system_prompt`: the system message
+    - `brief_tools`: off by default; tools are told without descriptions, for models of short contexts
 
     ## Version History
     - v0: initial version
@@ -85,6 +86,7 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
         live: LiveAnswers | None = None,
         max_response_chars: int = 10_000,
         system_prompt: str = SYSTEM_PROMPT,
+        brief_tools: bool = False,
         render_mode: str | None = None,
     ) -> None:
         super().__init__(
@@ -106,7 +108,8 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
         longest = max(_QUERY_CHARACTERS, max_calls * (max_response_chars + len(_BLOCK)))
         self.observation_space = UnicodeText(longest)
         self.action_space = UnicodeText(MAX_MESSAGE_CHARACTERS)
-        self._openai_tools = {name: tool.as_openai() for name, tool in self.snapshot.tools.items()}
+        self.brief_tools = brief_tools
+        self._openai_tools = {name: tool.as_openai(brief=brief_tools) for name, tool in self.snapshot.tools.items()}
 
     def reset(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> tuple[str, dict[str, Any]]:
         """Starts an episode (see the class).

@@ -148,6 +148,8 @@ def evaluate_chat(
         "max_tokens": chat.max_tokens,
         "seed": chat.seed,
         "max_response_chars": unwrapped.max_response_chars,
+        "system_prompt": unwrapped.system_prompt,
+        "brief_tools": unwrapped.brief_tools,
     }
     header = make_header(
         env, f"openai:{chat.model}", tasks=tasks, tries=tries, seed=seed, generator=generator, settings=settings
