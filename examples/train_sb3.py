@@ -3,7 +3,7 @@
     pip install 'toolorch-env[sb3,vector]'
     python examples/train_sb3.py [--steps N] [--copies N] [--reward NAME] [--out FILE.zip]
 
-This is what ``toolorch train`` does, in a form to change. On the bundled snapshot, 600,000 steps take about four
+This is what ``toolorch train`` does, in a form to change. On the bundled snapshot, 600,000 steps take some three
 minutes on two cores.
 """
 
