@@ -29,7 +29,10 @@ async def play(server: str, model: str, client: AsyncOpenAI, seed: int) -> None:
             result = await env.step(
                 ToolOrchAction(message=json.dumps(message) if calls else message.get("content", ""))
             )
-            chat += [message, *result.observation.messages]
+            answered = result.observation.messages
+            if not calls:  # calls in words are answered in words
+                answered = [{"role": "user", "content": "\n".join(each["content"] for each in answered)}]
+            chat += [message, *answered]
             earned.append(round(result.reward or 0.0, 3))
         state = await env.state()
         print(f"seed {seed}: {earned}, success {state.is_success}")

@@ -28,10 +28,10 @@ def main() -> None:
 
     register()
     client = OpenAI(base_url=given.base_url, api_key=given.api_key)
-    config = {"snapshot": given.snapshot}
-    for row in dataset(given.rows, env_config=config):
+    for row in dataset(given.rows, env={"snapshot": given.snapshot}):
+        extras = {name: value for name, value in row.items() if name not in ("prompt", "env_class")}
         for sample in range(given.samples):
-            env = skyrl_gym.make(row["env_class"], env_config=config, extras=row["extras"])
+            env = skyrl_gym.make(row["env_class"], extras=extras)
             chat, _ = env.init(row["prompt"])
             earned, done = [], False
             while not done:
@@ -41,7 +41,7 @@ def main() -> None:
                 chat = [*chat, {"role": "assistant", "content": said}, *output["observations"]]
                 earned.append(round(output["reward"], 3))
                 done = output["done"]
-            print(f"row {row['extras']['seed']}, sample {sample}: {earned}, success {env.get_metrics()['success']:.0f}")
+            print(f"row {row['seed']}, sample {sample}: {earned}, success {env.get_metrics()['success']:.0f}")
 
 
 if __name__ == "__main__":

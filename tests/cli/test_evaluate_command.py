@@ -157,6 +157,10 @@ def test_a_run_is_not_written_over(toolorch: Command, folder: Path) -> None:
     assert done.code == 2
     assert "its tasks is 2, not 3" in done.err
     assert toolorch("rescore", "run.jsonl", "--out", "run.jsonl").code == 2
+    assert toolorch("report", "run.jsonl", "--out", "run.jsonl").code == 2
+    for wrong in (("--reward", "none"), ("--snapshot", "travel")):
+        assert toolorch("rescore", "run.jsonl", "--out", "anew.jsonl", *wrong).code == 2
+        assert files_in(folder) == ["run.jsonl"]
     assert (folder / "run.jsonl").read_bytes() == before
     assert toolorch(*arguments, "--tasks", "2").code == 0  # again: all is there already
     assert (folder / "run.jsonl").read_bytes() == before

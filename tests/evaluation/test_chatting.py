@@ -85,6 +85,8 @@ NO_ANSWERS: dict[str, tuple[Any, str]] = {
     "500": (lambda: JSONResponse({"error": "no"}, 500), "status 500"),
     "429": (lambda: JSONResponse({"error": "slowly"}, 429, {"retry-after": "0"}), "status 429"),
     "400": (lambda: JSONResponse({"error": {"message": "no such tool"}}, 400), "status 400"),
+    "infinite": (lambda: completion("", usage={"prompt_tokens": float("inf")}), "no completion"),
+    "nested": (lambda: Response(b'{"choices": ' + b"[" * 100_000, media_type="application/json"), "no completion"),
     "HTML": (lambda: HTMLResponse("<html><tool_call>{}</tool_call></html>"), "no completion"),
     "other JSON": (lambda: JSONResponse({"tool_calls": [{"name": "get_town", "arguments": {}}]}), "no completion"),
     "no choices": (lambda: JSONResponse({"choices": []}), "no completion"),
@@ -158,6 +160,13 @@ def test_a_chat_that_has_no_room_is_scored_as_it_stands(
     run = read_run(path)
     assert all(len(episode.calls) == 1 and episode.answer is None for episode in run.episodes)
     assert list(rescored(run, Snapshot(snapshot_path("library")))) == run.episodes
+
+
+def test_where_nothing_ever_had_room_nothing_is_scored(env: gym.Env[Any, Any]) -> None:
+    """So it is with a `max_tokens` that is larger than the context."""
+    with ChatServer(lambda _: JSONResponse({"error": NO_ROOM_LEFT[0]}, 400)).serve() as url:
+        outcomes = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=TASKS, seed=1)
+    assert {outcome.failure for outcome in outcomes} == {"no room"}
 
 
 def test_errors_that_pass_are_asked_again(env: gym.Env[Any, Any]) -> None:

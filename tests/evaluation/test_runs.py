@@ -123,6 +123,8 @@ def test_a_finished_run_is_not_played_again(tmp_path: Path) -> None:
         ("constraints", {"constraints": {"max_steps": 2}}, {}),
         ("max_calls", {"max_calls": 5}, {}),
         ("content_hash", {"name": OTHER}, {}),
+        ("on_miss", {"on_miss": "nearest"}, {}),
+        ("policy", {}, {"name": "another.module:Scribbler"}),
     ],
 )
 def test_another_run_is_not_mixed_in(
@@ -172,6 +174,23 @@ def test_missing_files_and_other_snapshots_are_told(tmp_path: Path) -> None:
     evaluate_policy(make(), Scribbler(), tasks=1, path=tmp_path / "run.jsonl")
     with pytest.raises(RunError, match="another snapshot"):
         list(rescored(read_run(tmp_path / "run.jsonl"), Snapshot(snapshot_path(OTHER))))
+
+
+def test_calls_that_were_answered_by_their_nearest_are_answered_so_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    env = gym.make("ToolOrch-v0", on_miss="nearest")
+    evaluate_policy(env, RandomPolicy(), tasks=60, path=path)
+    run = read_run(path)
+    assert any(call.source == "nearest" for episode in run.episodes for call in episode.calls)
+    assert list(rescored(run, env.unwrapped.snapshot)) == run.episodes  # type: ignore[attr-defined]
+
+
+def test_what_the_api_itself_answered_is_not_answered_again(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    evaluate_policy(make(), Scribbler(), tasks=1, path=path)
+    path.write_text(path.read_text().replace('"on_miss":"error"', '"on_miss":"live"'))
+    with pytest.raises(RunError, match="the API itself"):
+        rescored(read_run(path), Snapshot(snapshot_path("library")))
 
 
 def test_figures_do_not_depend_on_the_order_of_lines(tmp_path: Path) -> None:
@@ -234,7 +253,9 @@ def test_policies_of_users_are_found_by_name(module: Callable[[str], None]) -> N
         ("mine_own:Q", "P = 1", "has no 'Q'"),
         ("mine_own:P", "P = 1", "no method act"),
         ("mine_own:P", "def P():\n    return 1", "makes a int"),
+        ("mine_own:P", "def P(size):\n    return size", "no policy of no arguments"),
         (":P", "", "no name of a module"),
+        (".mine_own:P", "", "no name of a module"),
     ],
 )
 def test_policies_that_are_none_are_told(module: Callable[[str], None], name: str, text: str, said: str) -> None:

@@ -22,6 +22,7 @@ import uvicorn
 from mcp import Client, StdioServerParameters
 from starlette.applications import Starlette
 
+from toolorch_env.cli.serve import loopback_names
 from toolorch_env.core.errors import ConfigurationError, SessionError
 from toolorch_env.evaluation.run_files import read_run
 from toolorch_env.evaluation.runs import PlayedEpisode
@@ -156,6 +157,18 @@ def test_200_sessions_at_once_lose_nothing_and_mix_nothing_up() -> None:
         assert (refused.status_code, "200 sessions" in refused.json()["error"]) == (503, True)
 
 
+def test_an_agent_cannot_tell_by_its_address_where_its_scores_are() -> None:
+    with served(make_app(SessionStore(text_env()))) as url:
+        begun = httpx.post(f"{url}/sessions", json={"seed": 5}).json()
+        _, _, key, last = begun["mcp"].split("/")
+        assert (last, begun["id"] in begun["mcp"]) == ("mcp", False)
+        assert httpx.get(f"{url}/sessions/{key}").status_code == 404
+        assert httpx.post(f"{url}/sessions/{key}/finish").status_code == 404
+        assert httpx.post(f"{url}/agents/{begun['id']}/mcp").status_code == 404
+        assert httpx.delete(f"{url}/sessions/{begun['id']}").status_code == 204
+        assert httpx.post(f"{url}/agents/{key}/mcp").status_code == 404
+
+
 def test_bad_requests_are_told() -> None:
     with served(make_app(SessionStore(text_env()))) as url:
         for body, said in [
@@ -171,7 +184,7 @@ def test_bad_requests_are_told() -> None:
             answer = httpx.post(f"{url}/sessions", content=body)
             assert answer.status_code == 400, body[:50]
             assert said in answer.json()["error"]
-        for path in ("/sessions/nobody", "/sessions/nobody/mcp"):
+        for path in ("/sessions/nobody", "/agents/nobody/mcp"):
             assert httpx.get(url + path).status_code == 404
         begun = httpx.post(f"{url}/sessions").json()
         answer = httpx.post(f"{url}/sessions/{begun['id']}/finish", json={"answer": 5})
@@ -181,9 +194,17 @@ def test_bad_requests_are_told() -> None:
 def test_a_token_is_asked_of_everyone() -> None:
     with served(make_app(SessionStore(text_env()), token="open sesame")) as url:
         for headers in ({}, {"Authorization": "Bearer open"}, {"Authorization": "open sesame"}):
-            for path in ("/sessions", "/sessions/x/mcp", "/nowhere"):
+            for path in ("/sessions", "/agents/x/mcp", "/nowhere"):
                 assert httpx.post(url + path, headers=headers).status_code == 401
         assert httpx.post(f"{url}/sessions", headers={"Authorization": "Bearer open sesame"}).status_code == 201
+
+
+def test_the_loopback_interface_goes_by_all_its_names() -> None:
+    with served(make_app(SessionStore(text_env()), hosts=loopback_names("::1"))) as url:
+        for name in ("[::1]:8000", "localhost:8000", "127.0.0.1"):
+            assert httpx.post(f"{url}/sessions", headers={"Host": name}).status_code == 201
+        assert httpx.post(f"{url}/sessions", headers={"Host": "evil.example"}).status_code == 400
+    assert loopback_names("0.0.0.0") is None
 
 
 def test_names_that_were_rebound_are_refused() -> None:

@@ -6,23 +6,28 @@ from worlds import snapshot_path
 
 skyrl_gym = pytest.importorskip("skyrl_gym", reason="SkyRL-gym is not installed: nox -s skyrl")
 
+from omegaconf import OmegaConf  # noqa: E402
+
+from toolorch_env.core.errors import ConfigurationError  # noqa: E402
 from toolorch_env.integrations.skyrl import dataset, register  # noqa: E402
 from toolorch_env.integrations.text_chats import TextChat  # noqa: E402
 
 CONFIG = {"snapshot": str(snapshot_path("library"))}
 
 
-def make(row: dict) -> object:  # type: ignore[type-arg]
+def make(row: dict, **config: object) -> object:  # type: ignore[type-arg]
+    """An environment as SkyRL's generator makes it of a row."""
     register()
-    return skyrl_gym.make(row["env_class"], env_config=CONFIG, extras=row["extras"])
+    extras = {name: value for name, value in row.items() if name not in ("prompt", "env_class")}
+    return skyrl_gym.make(row["env_class"], extras={**extras, "max_turns": 5}, **config)
 
 
 def test_rollouts_have_a_reward_for_each_message() -> None:
-    for row in dataset(8, env_config=CONFIG):
+    for row in dataset(8, env=CONFIG):
         env = make(row)
         prompt, info = env.init(row["prompt"])
         assert prompt == row["prompt"]
-        chat = TextChat(CONFIG, seed=row["extras"]["seed"])
+        chat = TextChat(CONFIG, seed=row["seed"])
         rewards = []
         done = False
         while not done:
@@ -39,10 +44,23 @@ def test_rollouts_have_a_reward_for_each_message() -> None:
 
 
 def test_a_group_plays_the_same_episode() -> None:
-    (row,) = dataset(1, first_seed=4, env_config=CONFIG)
+    (row,) = dataset(1, first_seed=4, env=CONFIG)
     group = [make(row) for _ in range(4)]
     assert len({str(env.init(row["prompt"])) for env in group}) == 1
     assert type(group[0]).aggregate_metrics([env.get_metrics() for env in group])["success"] == 0.0
+
+
+def test_a_configuration_counts_for_rows_without_one() -> None:
+    (row,) = dataset(1, first_seed=4, env={**CONFIG, "constraints": {"max_steps": 2}})
+    config = OmegaConf.create(row.pop("env"))
+    assert make(row, env_config=config).init(row["prompt"])[0] == row["prompt"]
+
+
+def test_a_row_without_a_seed_is_refused() -> None:
+    (row,) = dataset(1, env=CONFIG)
+    del row["seed"]
+    with pytest.raises(ConfigurationError, match="no seed"):
+        make(row)
 
 
 def test_the_example_plays_groups() -> None:

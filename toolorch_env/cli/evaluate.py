@@ -117,7 +117,7 @@ def evaluate(
         env = make_env(policy_env_id(player), snapshot, asked, **env_options, blank_query=blank_query)
         outcomes = _play(
             policy, env, tasks, tries,
-            lambda **told: evaluate_policy(env, player, **told, settings={"blank_query": blank_query}),
+            lambda **told: evaluate_policy(env, player, **told, name=policy, settings={"blank_query": blank_query}),
             seed=seed, path=out, generator=generator,
         )  # fmt: skip
     summary = _summarized(outcomes)
@@ -147,9 +147,10 @@ def rescore(
     opened = open_snapshot(snapshot or read.header.snapshot)
     outcomes = []
     header = read.header.model_copy(update={"reward": reward or read.header.reward})
+    anew = rescored(read, opened, reward)  # says what is wrong before a file is begun
     with ExitStack() as stack:
         writer = None if out is None else stack.enter_context(RunWriter(out, header))
-        lines: Iterable[PlayedEpisode | FailedEpisode] = chain(rescored(read, opened, reward), read.failures)
+        lines: Iterable[PlayedEpisode | FailedEpisode] = chain(anew, read.failures)
         for line in lines:
             outcomes.append(line.outcome)
             if writer is not None:
@@ -172,6 +173,8 @@ def report(
 ) -> None:
     """Write runs as one HTML file: figures, their comparison, and transcripts to look through."""
     check_writable(out)
+    if out.resolve() in [path.resolve() for path in runs]:
+        raise ConfigurationError(f"{out} is one of the runs: name another file for the report")
     read = [read_run(path) for path in runs]
     opened = [open_snapshot(name) for name in snapshot or ()]
     document = render_report(

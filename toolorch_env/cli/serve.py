@@ -29,7 +29,7 @@ TOKEN = "TOOLORCH_TOKEN"  # noqa: S105  the variable's name
 HostOption = Annotated[str, typer.Option(help=f"Address to listen on; other than loopback needs {TOKEN}.")]
 PortOption = Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)]
 SessionsOption = Annotated[int, typer.Option(help="Sessions at a time.", min=1)]
-IdleOption = Annotated[float, typer.Option(help="Sessions that nobody uses for so many minutes are dropped.")]
+IdleOption = Annotated[float, typer.Option(help="Sessions that nobody uses for so many minutes are dropped.", min=0.01)]
 
 
 @app.command()
@@ -57,6 +57,8 @@ def mcp(
     """
     if out is not None:
         check_writable(out)
+    if http:
+        checked_token(host)  # before a file is begun
     env = make_env("ToolOrchText-v0", snapshot, asked, generator=generator, reward=reward)
     _needs_extra()
     store = SessionStore(cast("ToolOrchTextEnv", env.unwrapped), most=sessions, idle_seconds=60 * idle_minutes)
@@ -149,8 +151,12 @@ def checked_token(host: str) -> str | None:
 
 
 def loopback_names(host: str) -> list[str] | None:
-    """Names that this machine asks for its own server by, ``None`` where others may come."""
-    return ["127.0.0.1", "localhost", "::1", host] if is_loopback(host) else None
+    """Names that this machine asks for its own server by, ``None`` where others may come.
+
+    Of an address such as ``[::1]:8000`` Starlette reads all up to the port, in earlier releases up to the first colon;
+    no name that was rebound begins with one.
+    """
+    return ["127.0.0.1", "localhost", "[::1]", "[", host, f"[{host}]"] if is_loopback(host) else None
 
 
 def is_loopback(host: str) -> bool:

@@ -152,7 +152,8 @@ async def _play_one(env: ToolOrchTextEnv, complete: Complete, job: Job, tool_cal
         try:
             answers.append(await complete(transcript.messages, transcript.tools, job.policy_seed % 2**31))
         except ChatModelError as error:
-            has_room = error.kind != NO_ROOM  # its own limit: the episode stands as it is, and is scored
+            # the model's own limit: the episode stands as it is, and is scored, unless nothing ever had room
+            has_room = error.kind != NO_ROOM or not answers
             failure = error if has_room else None
         else:
             observation, _, _, _, info = env.step(transcript.take(answers[-1].message)[:MAX_MESSAGE_CHARACTERS])

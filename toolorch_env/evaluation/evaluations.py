@@ -65,6 +65,7 @@ def make_header(
         constraints=unwrapped.constraints.model_dump(mode="json", exclude_unset=True),
         reward=unwrapped.reward.name,
         max_calls=unwrapped.max_calls,
+        on_miss=unwrapped.replay.on_miss.value,
         tasks=tasks if isinstance(tasks, int) else len(tasks),
         tries=tries,
         seed=seed,
@@ -82,6 +83,7 @@ def evaluate_policy(
     path: Path | None = None,
     generator: str | None = None,
     settings: dict[str, Any] | None = None,
+    name: str | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> list[Outcome]:
     """Plays episodes one after the other with a policy that picks actions.
@@ -92,6 +94,7 @@ def evaluate_policy(
         tasks, tries, seed: see :func:`toolorch_env.evaluation.runner.list_jobs`.
         path: file that the run is written to; where there is one of the same run, it is gone on with.
         generator, settings: told in the file.
+        name: what the policy is called there; by default its own name.
         progress: called for each episode, and for those that were played before.
 
     Raises:
@@ -99,7 +102,7 @@ def evaluate_policy(
         RunError: the file is another run, or cannot be written.
     """
     header = make_header(
-        env, policy_name(policy), tasks=tasks, tries=tries, seed=seed, generator=generator, settings=settings
+        env, name or policy_name(policy), tasks=tasks, tries=tries, seed=seed, generator=generator, settings=settings
     )
     with _Kept(path, header, progress) as kept:
         jobs = [job for job in list_jobs(tasks, seed, tries) if (job.index, job.attempt) not in kept.outcomes]

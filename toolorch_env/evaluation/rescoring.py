@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from toolorch_env.core.errors import RunError
 from toolorch_env.evaluation.run_files import Run
-from toolorch_env.evaluation.runs import PlayedEpisode, play_again, played_episode
+from toolorch_env.evaluation.runs import PlayedEpisode, play_again, played_episode, replay_of
+from toolorch_env.rewards import make_reward
 from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
 
@@ -18,7 +19,7 @@ def rescored(run: Run, snapshot: Snapshot, reward: str | None = None) -> Iterato
         reward: name of a reward; by default the run's own, which gives the same numbers again.
 
     Raises:
-        RunError: the snapshot is another one.
+        RunError: the snapshot is another one, or the API itself answered calls.
         ConfigurationError: there is no such reward.
     """
     if snapshot.content_hash != run.header.content_hash:
@@ -26,11 +27,14 @@ def rescored(run: Run, snapshot: Snapshot, reward: str | None = None) -> Iterato
             f"the run was played on another snapshot than {snapshot.name!r}: its content hash is "
             f"{run.header.content_hash}, not {snapshot.content_hash}"
         )
-    replay = SnapshotReplay(snapshot)
-    for played in run.episodes:
-        episode = play_again(played, replay, reward or run.header.reward, run.header.max_calls)
-        told = {name: getattr(played, name) for name in _KEPT}
-        yield played_episode(played.index, played.attempt, episode, **told)
+    replay, name = replay_of(run.header, snapshot), reward or run.header.reward
+    make_reward(name)
+    return (_again(played, replay, name, run.header.max_calls) for played in run.episodes)
+
+
+def _again(played: PlayedEpisode, replay: SnapshotReplay, reward: str, max_calls: int) -> PlayedEpisode:
+    episode = play_again(played, replay, reward, max_calls)
+    return played_episode(played.index, played.attempt, episode, **{name: getattr(played, name) for name in _KEPT})
 
 
 _KEPT = ("messages", "prompt_tokens", "completion_tokens", "cut_off", "seconds")

@@ -7,14 +7,15 @@ from pydantic import BaseModel, ConfigDict
 
 from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode
-from toolorch_env.core.errors import ChatModelError
+from toolorch_env.core.errors import ChatModelError, RunError
 from toolorch_env.core.tasks import Task
 from toolorch_env.core.text import readable
 from toolorch_env.core.version import VERSION
 from toolorch_env.envs.base import reward_info
 from toolorch_env.evaluation.metrics import EpisodeResult, episode_result, error_kind
 from toolorch_env.rewards import make_reward
-from toolorch_env.store.replay import SnapshotReplay
+from toolorch_env.store.replay import OnMiss, SnapshotReplay
+from toolorch_env.store.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,13 @@ class RunHeader(Line):
         kind, format: of the line and the file.
         toolorch_env: version.
         policy: name of the policy.
-        settings: what else the policy was told, for a language model its endpoint and sampling.
+        settings: what else the policy was told, for a language model its prompt and sampling.
         env_id: the environment.
         snapshot, content_hash: name or path of the snapshot, and what tells it from others.
         generator, constraints: what draws the tasks and under which constraints.
         reward: name of the reward.
         max_calls: call limit of an episode.
+        on_miss: what calls without a recorded response came to.
         tasks, tries, seed: number of tasks, how often each is played, and what they are drawn from.
         task_ids: of listed tasks.
     """
@@ -75,6 +77,7 @@ class RunHeader(Line):
     constraints: dict[str, Any] = {}
     reward: str
     max_calls: int
+    on_miss: str = "error"
     tasks: int
     tries: int = 1
     seed: int = 0
@@ -210,6 +213,17 @@ def failed_episode(index: int, attempt: int, task_id: str, failure: ChatModelErr
     return FailedEpisode(
         index=index, attempt=attempt, task_id=task_id, failure=failure.kind, detail=str(failure), **told
     )
+
+
+def replay_of(header: RunHeader, snapshot: Snapshot) -> SnapshotReplay:
+    """What answers the calls of a run as they were answered.
+
+    Raises:
+        RunError: the API itself answered some.
+    """
+    if header.on_miss == OnMiss.LIVE:
+        raise RunError("the API itself answered calls of this run (on_miss='live'): they cannot be made again")
+    return SnapshotReplay(snapshot, header.on_miss)
 
 
 def play_again(played: PlayedEpisode, replay: SnapshotReplay, reward: str, max_calls: int) -> Episode:

@@ -52,6 +52,9 @@ _LONGEST_PAUSE = 10.0
 NO_ROOM = "no room"
 """Kind of the failure of messages that are longer than the model's context."""
 
+_ODD = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading an answer may raise that is no completion."""
+
 _NO_ROOM_CODES = ("context_length_exceeded", "exceed_context_size_error")
 
 _HINTS = {
@@ -174,7 +177,7 @@ class OpenAIChat:
         except openai.APIConnectionError:
             where = urlsplit(str(client.base_url)).netloc.rpartition("@")[2]
             raise ChatModelError(f"{where} cannot be reached, or broke off", "unreachable") from None
-        except (openai.OpenAIError, AttributeError, LookupError, TypeError, ValueError):
+        except (openai.OpenAIError, *_ODD):
             raise ChatModelError("the answer is no chat completion: check the base URL", "no completion") from None
 
 

@@ -5,7 +5,7 @@
 - ``GET /sessions/ID``: what was scored so far
 - ``POST /sessions/ID/finish`` with ``{"answer": ...}``: ends the episode and tells how it went
 - ``DELETE /sessions/ID``: forgets it
-- ``/sessions/ID/mcp``: for the agent
+- ``/agents/KEY/mcp``: for the agent, who cannot tell the id by its key
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -57,7 +57,7 @@ def make_app(
             Route(one, served.look, methods=["GET"]),
             Route(one, served.end, methods=["DELETE"]),
             Route(f"{one}/finish", served.finish, methods=["POST"]),
-            Route(f"{one}/mcp", _Agents(served)),
+            Route("/agents/{agent}/mcp", _Agents(served)),
         ],
         middleware=access_middleware(token, hosts),
         exception_handlers={ToolOrchError: _refused},
@@ -74,12 +74,15 @@ class _Served:
         self.sessions = sessions
         self._on_end = on_end
         self._finished: set[str] = set()
-        server = make_server(lambda context: self._session(context.request), max_response_chars)
+        server = make_server(lambda context: self._session_of_agent(context.request), max_response_chars)
         # without sessions of the protocol's own: the address tells which one it is
         self.manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
 
     def _session(self, request: Request) -> Session:
         return self.sessions.get(request.path_params["session"])
+
+    def _session_of_agent(self, request: Request) -> Session:
+        return self.sessions.of_agent(request.path_params["agent"])
 
     async def begin(self, request: Request) -> Response:
         given = await _body(request)
@@ -87,7 +90,7 @@ class _Served:
         if seed is not None and (not isinstance(seed, int) or seed < 0):
             raise ConfigurationError(f"a seed is a whole number of at least 0, not {seed!r}")
         session = self.sessions.begin(seed=seed, options=options)
-        task, path = session.episode.task, f"/sessions/{session.id}/mcp"
+        task, path = session.episode.task, f"/agents/{session.agent_key}/mcp"
         told = {"id": session.id, "task_id": task.id, "query": task.query, "tools": list(task.tools), "mcp": path}
         return JSONResponse(told, 201)
 
@@ -133,7 +136,7 @@ class _Agents:
         self._served = served
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._served.sessions.get(scope["path_params"]["session"])
+        self._served.sessions.of_agent(scope["path_params"]["agent"])
         await self._served.manager.handle_request(scope, receive, send)
 
 
@@ -160,5 +163,5 @@ async def _body(request: Request) -> dict[str, Any]:
 async def _refused(request: Request, error: Exception) -> Response:
     status = 400
     if isinstance(error, SessionError):
-        status = 404 if "session" in request.path_params else 503
+        status = 404 if request.path_params else 503
     return JSONResponse({"error": str(error)}, status)

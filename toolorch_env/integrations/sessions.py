@@ -21,12 +21,14 @@ class Session:
 
     Attributes:
         id: what it is asked for by; nobody can guess it.
+        agent_key: what its agent knows it by: who has it can make calls, and cannot tell the id.
         index: how many sessions were begun before it.
         episode: the episode.
         last_used: when it was used last, by the clock of its store.
     """
 
     id: str
+    agent_key: str
     index: int
     episode: Episode
     last_used: float
@@ -74,6 +76,7 @@ class SessionStore:
         self._idle_seconds = idle_seconds
         self._clock = clock
         self._sessions: dict[str, Session] = {}
+        self._ids: dict[str, str] = {}  # by the keys of agents
         self._begun = 0
 
     def __len__(self) -> int:
@@ -100,8 +103,10 @@ class SessionStore:
             raise SessionError(f"there are {self._most:,} sessions already: end one, or come back later")
         env = copy.copy(self._env)
         env.reset(seed=seed, options=options)
-        session = Session(secrets.token_urlsafe(16), self._begun, env.episode, self._clock())
+        keys = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        session = Session(*keys, self._begun, env.episode, self._clock())
         self._sessions[session.id] = session
+        self._ids[session.agent_key] = session.id
         self._begun += 1
         return session
 
@@ -117,19 +122,30 @@ class SessionStore:
         session.last_used = self._clock()
         return session
 
+    def of_agent(self, agent_key: str) -> Session:
+        """The session of an agent, which is used by that.
+
+        Raises:
+            SessionError: there is none; perhaps it was dropped.
+        """
+        return self.get(self._ids.get(agent_key, ""))
+
     def end(self, session_id: str) -> None:
         """Forgets a session.
 
         Raises:
             SessionError: there is none.
         """
-        self.get(session_id)
-        del self._sessions[session_id]
+        self._forget(self.get(session_id))
 
     def drop_idle(self) -> int:
         """Forgets the sessions that nobody plays on; returns how many these were."""
         latest = self._clock() - self._idle_seconds
-        idle = [session.id for session in self._sessions.values() if session.last_used < latest]
-        for session_id in idle:
-            del self._sessions[session_id]
+        idle = [session for session in self._sessions.values() if session.last_used < latest]
+        for session in idle:
+            self._forget(session)
         return len(idle)
+
+    def _forget(self, session: Session) -> None:
+        del self._sessions[session.id]
+        del self._ids[session.agent_key]

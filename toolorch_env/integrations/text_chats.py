@@ -1,7 +1,7 @@
 """Episodes as chats in plain messages: what the trainers of language models play."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -105,7 +105,7 @@ class TextChat:
 
 
 def chat_rows(count: int, *, first_seed: int = 0, env: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Rows of a data set of prompts: ``prompt`` (messages), ``seed``, and ``env``, which :class:`TextChat` takes.
+    """Rows of a data set of prompts: ``prompt`` (messages), ``seed``, and ``env`` where it has any entries.
 
     Args:
         count: number of rows.
@@ -114,7 +114,19 @@ def chat_rows(count: int, *, first_seed: int = 0, env: Mapping[str, Any] | None 
     """
     given = dict(env or {})
     seeds = range(first_seed, first_seed + count)
-    return [{"prompt": TextChat(given, seed=seed).prompt, "seed": seed, "env": given} for seed in seeds]
+    told = {"env": given} if given else {}  # files of columns cannot hold an object without entries
+    return [{"prompt": TextChat(given, seed=seed).prompt, "seed": seed, **told} for seed in seeds]
+
+
+def plain_values(value: Any) -> Any:
+    """A value of a row as it was written, without the arrays, missing entries and containers of trainers."""
+    if isinstance(value, Mapping):
+        return {str(name): plain_values(each) for name, each in value.items() if each is not None}
+    if hasattr(value, "tolist"):
+        return plain_values(value.tolist())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain_values(each) for each in value]
+    return value
 
 
 def text_env(env: Mapping[str, Any] | None = None) -> ToolOrchTextEnv:

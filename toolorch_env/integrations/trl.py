@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 import torch
+from accelerate.utils import gather_object
 from trl import GRPOTrainer
 
 from toolorch_env.core.errors import ConfigurationError
@@ -73,7 +74,7 @@ class Rollouts:
         row = self._rows.get(_key(prompt))
         if row is None:
             raise ConfigurationError("the prompt is that of no row: give Rollouts the rows of the data set")
-        return TextChat(row["env"], seed=row["seed"])
+        return TextChat(row.get("env"), seed=row["seed"])
 
     def _generate(self, trainer: Any, contexts: list[list[int]]) -> list[list[int]]:
         """The model's next message after each context."""
@@ -123,8 +124,10 @@ class TurnGRPOTrainer(GRPOTrainer):
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         group = self.num_generations if self.model.training else self.num_generations_eval
         width = output["completion_ids"].shape[1]
-        rewards, ends = ([row[name] for row in inputs] for name in ("turn_rewards", "turn_ends"))
-        output["advantages"] = turn_advantages(rewards, ends, group, width).to(output["completion_ids"].device)
+        first = self.accelerator.process_index * len(inputs)  # a group may be spread over processes
+        rewards, ends = (gather_object([row[name] for row in inputs]) for name in ("turn_rewards", "turn_ends"))
+        found = turn_advantages(rewards, ends, group, width)[first : first + len(inputs)]
+        output["advantages"] = found.to(output["completion_ids"].device)
         return output
 
 
@@ -135,7 +138,7 @@ def turn_advantages(
 
     Args:
         rewards: of each message, for each episode; episodes of a group stand side by side.
-        ends: where each message ends among the tokens of its episode.
+        ends: where each message ends among the tokens of its episode; what lies beyond ``width`` is left out.
         group: number of episodes in a group.
         width: number of tokens.
     """

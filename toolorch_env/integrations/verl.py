@@ -13,7 +13,7 @@ from uuid import uuid4
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput, register
 from verl.utils.profiler import simple_timer
 
-from toolorch_env.integrations.text_chats import TextChat, chat_rows
+from toolorch_env.integrations.text_chats import TextChat, chat_rows, plain_values
 from toolorch_env.integrations.token_chats import TokenChat
 
 AGENT = "toolorch"
@@ -35,7 +35,7 @@ class ToolOrchAgentLoop(AgentLoopBase):
             sampling_params: of the model.
             **row: the data set's row.
         """
-        chat = TokenChat(TextChat(_plain(row.get("env")), seed=int(row["seed"])), self.tokenizer)
+        chat = TokenChat(TextChat(plain_values(row.get("env")), seed=int(row["seed"])), self.tokenizer)
         room = int(self.rollout_config.response_length)
         metrics: dict[str, Any] = {}
         request = uuid4().hex
@@ -77,10 +77,3 @@ def dataset(count: int, *, first_seed: int = 0, env: Mapping[str, Any] | None = 
     """
     told = {"data_source": AGENT, "agent_name": AGENT, "reward_model": {"style": "rule", "ground_truth": ""}}
     return [{**row, **told} for row in chat_rows(count, first_seed=first_seed, env=env)]
-
-
-def _plain(value: Any) -> Any:
-    """A value of a row without the arrays that data sets make of lists."""
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items() if each is not None}
-    return value.tolist() if hasattr(value, "tolist") else value

@@ -22,7 +22,10 @@ def load_policy(name: str) -> Policy:
     if isinstance(found, type) or not isinstance(found, Policy):
         if not callable(found):
             raise ConfigurationError(f"{name!r} is no policy: it has no method act()")
-        found = found()
+        try:
+            found = found()
+        except TypeError as error:
+            raise ConfigurationError(f"{name!r} makes no policy of no arguments: {error}") from None
     if not isinstance(found, Policy):
         raise ConfigurationError(f"{name!r} makes a {type(found).__name__}, which is no policy: it has no method act()")
     return found
@@ -38,7 +41,7 @@ def _attribute(name: str, module_name: str, attribute: str) -> Any:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # something that the module itself imports
         raise ConfigurationError(f"the policy {name!r} cannot be found: there is no module {error.name!r}") from None
-    except ValueError:
+    except (TypeError, ValueError):  # relative names, and none
         raise ConfigurationError(f"{module_name!r} is no name of a module") from None
     try:
         return getattr(module, attribute)

@@ -10,11 +10,10 @@ from toolorch_env.envs.call_graph import BOX
 from toolorch_env.evaluation.metrics import EpisodeResult
 from toolorch_env.evaluation.report.views import FailureView, TranscriptView, transcript_view
 from toolorch_env.evaluation.run_files import Run
-from toolorch_env.evaluation.runs import RunHeader, play_again
+from toolorch_env.evaluation.runs import RunHeader, play_again, replay_of
 from toolorch_env.evaluation.statistics import Estimate, differences
 from toolorch_env.evaluation.summary import Summary, summarize
 from toolorch_env.store.bundled import open_snapshot
-from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
 
 TRANSCRIPTS = 200
@@ -98,7 +97,7 @@ def render_report(
 
 def _transcripts(run: Run, number: int, most: int, first: int, snapshots: Sequence[Snapshot]) -> list[TranscriptView]:
     snapshot = _snapshot_of(run.header, snapshots)
-    replay = SnapshotReplay(snapshot)
+    replay = replay_of(run.header, snapshot)
     by_outcome = sorted(run.episodes, key=lambda episode: (episode.result.success, episode.result.clean_success))
     chosen = sorted(by_outcome[:most], key=lambda episode: (episode.index, episode.attempt))
     return [
