@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,15 @@ from toolorch_env.evaluation.runs import Outcome
 from toolorch_env.evaluation.summary import summarize
 from toolorch_env.policies.loading import load_policy
 from toolorch_env.policies.random import RandomPolicy
-from toolorch_env.rewards import REWARDS
+from toolorch_env.rewards import (
+    REWARDS,
+    BinaryReward,
+    ExecutionReward,
+    GraduatedReward,
+    changed_parameters,
+    make_reward,
+)
+from toolorch_env.rewards.credit import AtomicWeights
 from toolorch_env.store.snapshot import Snapshot
 
 OTHER = next(name for name in WORLD_NAMES if name != "library")
@@ -176,6 +185,41 @@ def test_missing_files_and_other_snapshots_are_told(tmp_path: Path) -> None:
         list(rescored(read_run(tmp_path / "run.jsonl"), Snapshot(snapshot_path(OTHER))))
 
 
+@pytest.mark.parametrize(
+    "reward",
+    [
+        GraduatedReward(0.1, 0.2, AtomicWeights(name=0.7, structure=0.1, values=0.1, execution=0.1)),
+        BinaryReward(0.05),
+        ExecutionReward(answer_weight=0.1),
+    ],
+    ids=lambda reward: reward.name,
+)
+def test_a_run_is_scored_anew_with_the_parameters_of_its_reward(reward: Any, tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    played = evaluate_policy(make(reward=reward), Scribbler(), tasks=10, path=path)
+    run = read_run(path)
+    assert list(rescored(run, Snapshot(snapshot_path("library")))) == run.episodes
+    assert vars(make_reward(reward.name, changed_parameters(reward))) == vars(reward)
+    with pytest.raises(RunError, match="reward_parameters"):
+        evaluate_policy(make(reward=reward.name), Scribbler(), tasks=10, path=path)
+    assert summarize(played) == summarize(line.outcome for line in run.episodes)
+
+
+class Mine(GraduatedReward):
+    """A reward of a user's own."""
+
+    name = "mine"
+
+
+def test_a_run_with_a_reward_of_ones_own_says_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    evaluate_policy(make(reward=Mine()), Scribbler(), tasks=3, path=path)
+    run, snapshot = read_run(path), Snapshot(snapshot_path("library"))
+    with pytest.raises(RunError, match="'mine' is one of its user's"):
+        rescored(run, snapshot)
+    assert len(list(rescored(run, snapshot, "graduated"))) == 3
+
+
 def test_calls_that_were_answered_by_their_nearest_are_answered_so_again(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     env = gym.make("ToolOrch-v0", on_miss="nearest")
@@ -196,6 +240,16 @@ def test_what_the_api_itself_answered_is_not_answered_again(tmp_path: Path) -> N
 def test_figures_do_not_depend_on_the_order_of_lines(tmp_path: Path) -> None:
     outcomes = evaluate_policy(make(), Scribbler(), tasks=20, tries=2)
     assert summarize(outcomes) == summarize(outcomes[::-1])
+
+
+def test_a_task_that_is_drawn_again_and_again_is_one_task() -> None:
+    """Five tasks tell no more when each is drawn a hundred times."""
+    outcomes = evaluate_policy(make(), Scribbler(), tasks=5)
+    drawn = [replace(outcome, index=outcome.index + 5 * time) for outcome in outcomes for time in range(100)]
+    once, often = summarize(outcomes), summarize(drawn)
+    assert (often.episodes, often.tasks, often.pass_hat.keys()) == (500, 5, {1})
+    for name, estimate in once.metrics.items():
+        assert astuple(often.metrics[name]) == pytest.approx(astuple(estimate))
 
 
 def test_tries_of_a_task_are_other_tries_at_the_same() -> None:

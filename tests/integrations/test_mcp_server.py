@@ -1,8 +1,11 @@
 """A snapshot's tools as an MCP server: real clients, standard input and output, HTTP, many sessions at once."""
 
 import asyncio
+import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -93,6 +96,36 @@ def test_an_agent_plays_over_stdin_and_stdout(mode: Any, tmp_path: Path) -> None
     assert len(lines) == 2
     (played,) = read_run(tmp_path / "run.jsonl").episodes
     assert (played.result.clean_success, played.result.total) == (True, 1.0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_that_is_ended_by_a_signal_writes_what_was_played(number: int, tmp_path: Path) -> None:
+    """Some clients end their servers so, while standard input is still open."""
+    command = [sys.executable, "-m", "toolorch_env.cli", "serve", "mcp", "--snapshot", str(LIBRARY), "--seed", "3"]
+    command += ["--split", "train", "--out", str(tmp_path / "run.jsonl")]
+    env = text_env(constraints={"split": "train"})
+    env.reset(seed=3)
+    first = env.episode.task.reference[0]
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+    messages = [
+        {"id": 1, "method": "initialize", "params": client},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": {"name": first.tool, "arguments": first.arguments}},
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT))
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        for message in messages:
+            server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
+            server.stdin.flush()
+            if "id" in message:
+                assert json.loads(server.stdout.readline())["id"] == message["id"]
+        server.send_signal(number)
+        assert server.wait(20) == 128 + number
+    (played,) = read_run(tmp_path / "run.jsonl").episodes
+    assert (played.result.complete_calls, played.result.calls) == (1, 1)
 
 
 # ---------------------------------------------------------------------------------------------------------------- HTTP

@@ -1,5 +1,6 @@
 """TRL: real optimisation steps of a real tokenizer and a tiny model, with rewards for each message."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from trl import GRPOConfig
 
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.integrations.text_chats import TextChat, chat_rows
-from toolorch_env.integrations.token_chats import TokenChat
-from toolorch_env.integrations.trl import Rollouts, TurnGRPOTrainer, total_reward, turn_advantages
+from toolorch_env.integrations.token_chats import TokenChat, end_tokens
+from toolorch_env.integrations.trl import Rollouts, TurnGRPOTrainer, total_reward, turn_advantages, write_on
 from toolorch_env.integrations.trl_tools import environment_factory
 
 ENV = {"snapshot": str(snapshot_path("library")), "constraints": {"distractor_tools": 0, "distractions": 0}}
@@ -113,14 +114,22 @@ def test_a_step_with_what_the_model_itself_writes(tokenizer: Any, model: Any, tm
     assert trainer.state.global_step == 1
 
 
-def test_tokens_of_a_chat_are_those_of_its_template(tokenizer: Any) -> None:
-    """Turn by turn, what is put together is what the template writes of the whole chat."""
+@pytest.mark.parametrize("eos", ["<|im_end|>", "<|endoftext|>"])
+def test_tokens_of_a_chat_are_those_of_its_template(tokenizer: Any, eos: str) -> None:
+    """Turn by turn, what is put together is what the template writes of the whole chat.
+
+    Some tokenizers name another token as their end than the one with which the template ends messages.
+    """
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.eos_token = eos
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert end_tokens(tokenizer) == {end, tokenizer.eos_token_id}
     for seed in range(5):
         chat = TextChat(ENV, seed=seed)
         played = TokenChat(chat, tokenizer)
         while not chat.done:
             text = chat.solution() or "Done."
-            played.take([*tokenizer(text)["input_ids"], tokenizer.eos_token_id])
+            played.take([*tokenizer(text)["input_ids"], end])
         whole = tokenizer.apply_chat_template(chat.messages, tokenize=False).rstrip("\n")
         assert tokenizer.decode(played.ids) == whole
         own = [token for token, flag in zip(played.ids[len(played.prompt_ids) :], played.mask, strict=True) if flag]
@@ -128,6 +137,33 @@ def test_tokens_of_a_chat_are_those_of_its_template(tokenizer: Any) -> None:
         assert tokenizer.decode(own, skip_special_tokens=True) == "".join(said)
         assert played.ends[-1] == len(played.mask)
         assert len(played.rewards) == len(said) == len(played.ends)
+
+
+def test_a_message_ends_where_the_template_ends_it(tokenizer: Any, model: Any) -> None:
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.eos_token = "<|endoftext|>"
+    ends = sorted(end_tokens(tokenizer))
+
+    class Ending:
+        """Writes a word, an end, and what is no part of the message any more."""
+
+        device, training = "cpu", False
+        eval = train = lambda self, *_: self
+
+        def generate(self, input_ids: Any, eos_token_id: list[int], **_: Any) -> Any:
+            assert eos_token_id == ends
+            return torch.cat([input_ids, torch.tensor([[5, ends[0], 7], [5, 6, ends[1]]])], 1)
+
+    assert write_on(Ending(), tokenizer, [[1], [1, 2]], 3) == [[5, ends[0]], [5, 6, ends[1]]]
+    (written,) = write_on(model, tokenizer, [[1, 2, 3]], 4, do_sample=False)
+    assert 1 <= len(written) <= 4
+
+
+def test_a_group_may_be_spread_over_processes() -> None:
+    """Each process has a part of the rows; all of them together are the groups."""
+    rewards, ends = [[1.0], [0.0], [0.5], [0.5]], [[3], [9], [2], [4]]
+    whole = turn_advantages(rewards, ends, 4, 9)
+    assert torch.equal(turn_advantages(rewards, ends, 4, 3), whole[:, :3])  # where its own rows are shorter
 
 
 def test_advantages_are_of_what_was_earned_from_a_message_on() -> None:

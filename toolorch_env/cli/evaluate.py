@@ -146,7 +146,8 @@ def rescore(
     read = read_run(run)
     opened = open_snapshot(snapshot or read.header.snapshot)
     outcomes = []
-    header = read.header.model_copy(update={"reward": reward or read.header.reward})
+    scored = {} if reward is None else {"reward": reward, "reward_parameters": {}}
+    header = read.header.model_copy(update=scored)
     anew = rescored(read, opened, reward)  # says what is wrong before a file is begun
     with ExitStack() as stack:
         writer = None if out is None else stack.enter_context(RunWriter(out, header))

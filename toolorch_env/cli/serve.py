@@ -70,8 +70,17 @@ def mcp(
         from toolorch_env.integrations.mcp_server import serve_stdio
 
         session = store.begin(seed=seed, options=None if task_id is None else {"task_id": task_id})
-        played = asyncio.run(serve_stdio(session))
-        keep(played)
+
+        def leave(number: int) -> None:
+            """Some clients end their servers by a signal: what was played counts."""
+            _tell(session.finish(), keep)
+            os._exit(128 + number)
+
+        _tell(asyncio.run(serve_stdio(session, on_signal=leave)), keep)
+
+
+def _tell(played: PlayedEpisode, keep: Callable[[PlayedEpisode], None]) -> None:
+    keep(played)
     result = played.result
     error_console.print(
         f"{'solved' if result.success else 'not solved'}, {result.complete_calls} of {result.reference_calls} calls, "

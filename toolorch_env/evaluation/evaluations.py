@@ -26,6 +26,7 @@ from toolorch_env.evaluation.runs import (
 )
 from toolorch_env.generation.chat_models import OpenAIChat
 from toolorch_env.policies.base import Policy, policy_name
+from toolorch_env.rewards import changed_parameters
 
 Key = tuple[int, int]
 
@@ -64,6 +65,7 @@ def make_header(
         generator=generator or type(unwrapped.generator).__name__,
         constraints=unwrapped.constraints.model_dump(mode="json", exclude_unset=True),
         reward=unwrapped.reward.name,
+        reward_parameters=changed_parameters(unwrapped.reward),
         max_calls=unwrapped.max_calls,
         on_miss=unwrapped.replay.on_miss.value,
         tasks=tasks if isinstance(tasks, int) else len(tasks),

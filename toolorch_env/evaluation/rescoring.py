@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from toolorch_env.core.errors import RunError
+from toolorch_env.core.scoring import Reward
 from toolorch_env.evaluation.run_files import Run
-from toolorch_env.evaluation.runs import PlayedEpisode, play_again, played_episode, replay_of
+from toolorch_env.evaluation.runs import PlayedEpisode, play_again, played_episode, replay_of, reward_of
 from toolorch_env.rewards import make_reward
 from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
@@ -27,12 +28,12 @@ def rescored(run: Run, snapshot: Snapshot, reward: str | None = None) -> Iterato
             f"the run was played on another snapshot than {snapshot.name!r}: its content hash is "
             f"{run.header.content_hash}, not {snapshot.content_hash}"
         )
-    replay, name = replay_of(run.header, snapshot), reward or run.header.reward
-    make_reward(name)
-    return (_again(played, replay, name, run.header.max_calls) for played in run.episodes)
+    replay = replay_of(run.header, snapshot)
+    scorer = reward_of(run.header) if reward is None else make_reward(reward)
+    return (_again(played, replay, scorer, run.header.max_calls) for played in run.episodes)
 
 
-def _again(played: PlayedEpisode, replay: SnapshotReplay, reward: str, max_calls: int) -> PlayedEpisode:
+def _again(played: PlayedEpisode, replay: SnapshotReplay, reward: Reward, max_calls: int) -> PlayedEpisode:
     episode = play_again(played, replay, reward, max_calls)
     return played_episode(played.index, played.attempt, episode, **{name: getattr(played, name) for name in _KEPT})
 

@@ -8,12 +8,13 @@ from pydantic import BaseModel, ConfigDict
 from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ChatModelError, RunError
+from toolorch_env.core.scoring import Reward
 from toolorch_env.core.tasks import Task
 from toolorch_env.core.text import readable
 from toolorch_env.core.version import VERSION
 from toolorch_env.envs.base import reward_info
 from toolorch_env.evaluation.metrics import EpisodeResult, episode_result, error_kind
-from toolorch_env.rewards import make_reward
+from toolorch_env.rewards import REWARDS, make_reward
 from toolorch_env.store.replay import OnMiss, SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
 
@@ -58,7 +59,7 @@ class RunHeader(Line):
         env_id: the environment.
         snapshot, content_hash: name or path of the snapshot, and what tells it from others.
         generator, constraints: what draws the tasks and under which constraints.
-        reward: name of the reward.
+        reward, reward_parameters: name of the reward, and what of its parameters differs from its own.
         max_calls: call limit of an episode.
         on_miss: what calls without a recorded response came to.
         tasks, tries, seed: number of tasks, how often each is played, and what they are drawn from.
@@ -76,6 +77,7 @@ class RunHeader(Line):
     generator: str | None = None
     constraints: dict[str, Any] = {}
     reward: str
+    reward_parameters: dict[str, Any] = {}
     max_calls: int
     on_miss: str = "error"
     tasks: int
@@ -226,9 +228,23 @@ def replay_of(header: RunHeader, snapshot: Snapshot) -> SnapshotReplay:
     return SnapshotReplay(snapshot, header.on_miss)
 
 
-def play_again(played: PlayedEpisode, replay: SnapshotReplay, reward: str, max_calls: int) -> Episode:
+def reward_of(header: RunHeader) -> Reward:
+    """The reward of a run.
+
+    Raises:
+        RunError: it is none that a name makes again.
+    """
+    if header.reward not in REWARDS:
+        raise RunError(
+            f"the run's reward {header.reward!r} is one of its user's: score it anew first, with `toolorch rescore "
+            f"--reward NAME --out FILE`; NAME is one of {', '.join(REWARDS)}"
+        )
+    return make_reward(header.reward, header.reward_parameters)
+
+
+def play_again(played: PlayedEpisode, replay: SnapshotReplay, reward: Reward, max_calls: int) -> Episode:
     """The episode of a line, made again on the same snapshot, with any reward."""
-    episode = Episode(played.task, replay, make_reward(reward), max_calls)
+    episode = Episode(played.task, replay, reward, max_calls)
     for turn in played.turns:
         episode.send(turn)
     if played.answer is not None:

@@ -16,7 +16,7 @@ class Summary:
 
     Attributes:
         episodes: number of episodes that were played to their end; all figures but the last three are about them.
-        tasks: number of tasks that they are of.
+        tasks: number of different tasks that they are of.
         metrics: each metric and its 95% interval (see :data:`toolorch_env.evaluation.statistics.RATES`).
         pass_hat: for k = 1, 2, ... the chance that k tries at a task all succeed.
         errors: number of failed calls by kind.
@@ -61,17 +61,17 @@ def summarize(outcomes: Iterable[Outcome]) -> Summary:
         ValueError: none was played to its end.
     """
     ordered = sorted(outcomes, key=lambda outcome: (outcome.index, outcome.attempt))
-    by_task: dict[int, list[EpisodeResult]] = {}
+    tries: dict[int, list[EpisodeResult]] = {}
     for outcome in ordered:
         if outcome.result is not None:
-            by_task.setdefault(outcome.index, []).append(outcome.result)
-    tries = list(by_task.values())
-    results = [result for own in tries for result in own]
+            tries.setdefault(outcome.index, []).append(outcome.result)
+    results = [result for own in tries.values() for result in own]
+    by_task = list(grouped(results, lambda r: r.task_id).values())  # a task may be drawn more than once
     return Summary(
         episodes=len(results),
         tasks=len(by_task),
-        metrics=estimates(tries),
-        pass_hat={k: pass_hat(tries, k) for k in range(1, max(map(len, tries)) + 1)},
+        metrics=estimates(by_task),
+        pass_hat={k: pass_hat(list(tries.values()), k) for k in range(1, max(map(len, tries.values()), default=0) + 1)},
         errors=aggregate(results, 0).errors,
         by_workflow={str(name): _rates(own) for name, own in grouped(results, lambda r: r.workflow).items()},
         by_depth={int(str(depth)): _rates(own) for depth, own in grouped(results, lambda r: r.depth).items()},

@@ -4,6 +4,9 @@ An agent sees the tools of its task and calls them; each call is answered from t
 stands in the prompt ``task``. It sees no scores: who tries agents gets them when the session ends.
 """
 
+import asyncio
+import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -75,9 +78,21 @@ def _said(text: str, *, is_error: bool) -> types.CallToolResult:
     return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=is_error)
 
 
-async def serve_stdio(session: Session, max_response_chars: int = 10_000) -> PlayedEpisode:
-    """Serves one session on standard input and output until the agent leaves; tells how it went."""
+async def serve_stdio(
+    session: Session, max_response_chars: int = 10_000, on_signal: Callable[[int], None] | None = None
+) -> PlayedEpisode:
+    """Serves one session on standard input and output until the agent leaves; tells how it went.
+
+    Args:
+        session: the session.
+        max_response_chars: longer responses are shortened.
+        on_signal: called when the process is told to end (SIGINT, SIGTERM); it has to end it, as nothing else can while
+            standard input is open.
+    """
     server = make_server(lambda _: session, max_response_chars)
+    if on_signal is not None and sys.platform != "win32":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
     return session.finish()

@@ -27,6 +27,7 @@ class TokenChat:
     def __init__(self, chat: TextChat, tokenizer: Any) -> None:
         self.chat = chat
         self._tokenizer = tokenizer
+        self._ends = end_tokens(tokenizer)
         self.prompt_ids: list[int] = self._encode(self._text(chat.prompt, go_on=True))
         self.ids = list(self.prompt_ids)
         self.mask: list[int] = []
@@ -55,25 +56,44 @@ class TokenChat:
         self.rewards.append(reply.reward)
         self.call_rewards += [each["total"] for each in reply.rewards]
         if not reply.done:
-            between = self._encode(self._answer(reply.messages, ids[-1:] == [self._tokenizer.eos_token_id]))
+            between = self._encode(self._answer(reply.messages, ids[-1:]))
             self.ids += between
             self.mask += [0] * len(between)
         self.ends.append(len(self.mask))
 
-    def _answer(self, messages: Sequence[Mapping[str, Any]], has_ended: bool) -> str:
-        """What the chat's template writes after a message of the model, up to the beginning of its next one."""
+    def _answer(self, messages: Sequence[Mapping[str, Any]], last: list[int]) -> str:
+        """What the chat's template writes after a message of the model, up to the beginning of its next one.
+
+        Args:
+            messages: what the model is answered with.
+            last: the last token of its message, which may have ended it already.
+        """
         said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
         text = self._text([*said, *messages], go_on=True)
         after = text[text.index(_MARK) + len(_MARK) :]
-        return after.removeprefix(self._tokenizer.eos_token) if has_ended else after
+        has_ended = not self._ends.isdisjoint(last)
+        return after.removeprefix(self._tokenizer.decode(last)) if has_ended else after
 
     def _text(self, messages: Sequence[Mapping[str, Any]], *, go_on: bool) -> str:
-        text: str = self._tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=go_on)
-        return text
+        return _rendered(self._tokenizer, messages, go_on=go_on)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return ids
+
+
+def end_tokens(tokenizer: Any) -> set[int]:
+    """The tokens that end a message: the tokenizer's own, and the one that its chat template writes after a message."""
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _MARK}]
+    after = _rendered(tokenizer, said, go_on=False).partition(_MARK)[2]
+    ids: list[int] = tokenizer(after, add_special_tokens=False)["input_ids"]
+    special = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return {tokenizer.eos_token_id, *special.intersection(ids[:1])}
+
+
+def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, go_on: bool) -> str:
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=go_on)
+    return text
 
 
 def play_all(

@@ -14,7 +14,7 @@ from trl import GRPOTrainer
 
 from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.integrations.text_chats import TextChat
-from toolorch_env.integrations.token_chats import TokenChat, play_all
+from toolorch_env.integrations.token_chats import TokenChat, end_tokens, play_all
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -94,7 +94,7 @@ def write_on(
         max_new_tokens: tokens of a message at most.
         **sampling: of the model's ``generate``.
     """
-    width, pad = max(map(len, contexts)), tokenizer.pad_token_id
+    width, pad, ends = max(map(len, contexts)), tokenizer.pad_token_id, end_tokens(tokenizer)
     ids = torch.tensor([[pad] * (width - len(each)) + list(each) for each in contexts], device=model.device)
     mask = torch.tensor([[0] * (width - len(each)) + [1] * len(each) for each in contexts], device=model.device)
     was_training = model.training
@@ -105,11 +105,11 @@ def write_on(
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
             pad_token_id=pad,
-            eos_token_id=tokenizer.eos_token_id,
+            eos_token_id=sorted(ends),
             **sampling,
         )
     model.train(was_training)
-    return [_until_end(row, tokenizer.eos_token_id) for row in out[:, width:].tolist()]
+    return [_until_end(row, ends) for row in out[:, width:].tolist()]
 
 
 class TurnGRPOTrainer(GRPOTrainer):
@@ -168,9 +168,10 @@ def _sums_to_go(rewards: Sequence[float]) -> list[float]:
     return sums[:0:-1]
 
 
-def _until_end(ids: list[int], end: int) -> list[int]:
+def _until_end(ids: list[int], ends: set[int]) -> list[int]:
     """A message up to its end, whatever was padded after it."""
-    return ids[: ids.index(end) + 1] if end in ids else ids
+    length = next((place + 1 for place, token in enumerate(ids) if token in ends), len(ids))
+    return ids[:length]
 
 
 def _key(prompt: Messages) -> bytes:

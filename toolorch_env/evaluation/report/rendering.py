@@ -10,7 +10,7 @@ from toolorch_env.envs.call_graph import BOX
 from toolorch_env.evaluation.metrics import EpisodeResult
 from toolorch_env.evaluation.report.views import FailureView, TranscriptView, transcript_view
 from toolorch_env.evaluation.run_files import Run
-from toolorch_env.evaluation.runs import RunHeader, play_again, replay_of
+from toolorch_env.evaluation.runs import RunHeader, play_again, replay_of, reward_of
 from toolorch_env.evaluation.statistics import Estimate, differences
 from toolorch_env.evaluation.summary import Summary, summarize
 from toolorch_env.store.bundled import open_snapshot
@@ -97,11 +97,11 @@ def render_report(
 
 def _transcripts(run: Run, number: int, most: int, first: int, snapshots: Sequence[Snapshot]) -> list[TranscriptView]:
     snapshot = _snapshot_of(run.header, snapshots)
-    replay = replay_of(run.header, snapshot)
+    replay, reward = replay_of(run.header, snapshot), reward_of(run.header)
     by_outcome = sorted(run.episodes, key=lambda episode: (episode.result.success, episode.result.clean_success))
     chosen = sorted(by_outcome[:most], key=lambda episode: (episode.index, episode.attempt))
     return [
-        transcript_view(first + place, number, line, play_again(line, replay, run.header.reward, run.header.max_calls))
+        transcript_view(first + place, number, line, play_again(line, replay, reward, run.header.max_calls))
         for place, line in enumerate(chosen)
     ]
 
