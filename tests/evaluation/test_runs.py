@@ -158,6 +158,15 @@ def test_a_file_that_is_no_run_stays_as_it_is(content: str, tmp_path: Path) -> N
     assert path.read_text() == content
 
 
+def test_two_runs_in_one_file_are_told(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{name}.jsonl" for name in ("one", "two", "both")]
+    for seed, path in enumerate(paths[:2]):
+        evaluate_policy(make(), Scribbler(), tasks=2, seed=seed, path=path)
+    paths[2].write_bytes(paths[0].read_bytes() + paths[1].read_bytes())
+    with pytest.raises(RunError, match="more than one run"):
+        read_run(paths[2])
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
     evaluate_policy(make(), Scribbler(), tasks=3, path=path)

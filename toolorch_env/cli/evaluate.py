@@ -188,9 +188,12 @@ def report(
 def _names(paths: Sequence[Path], runs: Sequence[Run]) -> list[str]:
     """What runs are called: by their policies, where these differ, else with their files."""
     policies = [run.header.policy for run in runs]
+    files = [path.stem for path in paths]
+    if len(set(files)) < len(files):
+        files = list(map(str, paths))
     if len(set(policies)) == len(policies):
         return policies
-    return [f"{policy} ({path.stem})" for path, policy in zip(paths, policies, strict=True)]
+    return [f"{policy} ({file})" for file, policy in zip(files, policies, strict=True)]
 
 
 def run_policy(name: str, snapshot: str, asked: TaskConstraints, *, tasks: int, seed: int) -> Summary:

@@ -57,6 +57,8 @@ def read_run(path: Path) -> Run:
     failures: dict[tuple[int, int], FailedEpisode] = {}
     for line in _lines_of(path, _whole_lines(path)[0]):
         if isinstance(line, RunHeader):
+            if header is not None and line != header:
+                raise RunError(f"{path} holds more than one run: give each a file of its own")
             header = line
         elif isinstance(line, PlayedEpisode):
             episodes[line.index, line.attempt] = line
