@@ -16,13 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import WORLD_NAMES, snapshot_path
 
+from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, RunError
 from toolorch_env.evaluation.evaluations import evaluate_policy
 from toolorch_env.evaluation.metrics import EpisodeResult
 from toolorch_env.evaluation.rescoring import rescored
 from toolorch_env.evaluation.run_files import RunWriter, read_run
 from toolorch_env.evaluation.runner import evaluate, play_episodes
-from toolorch_env.evaluation.runs import Outcome
+from toolorch_env.evaluation.runs import Outcome, PlayedEpisode, play_again, played_episode
 from toolorch_env.evaluation.summary import summarize
 from toolorch_env.policies.loading import load_policy
 from toolorch_env.policies.random import RandomPolicy
@@ -236,6 +237,21 @@ def test_calls_that_were_answered_by_their_nearest_are_answered_so_again(tmp_pat
     run = read_run(path)
     assert any(call.source == "nearest" for episode in run.episodes for call in episode.calls)
     assert list(rescored(run, env.unwrapped.snapshot)) == run.episodes  # type: ignore[attr-defined]
+
+
+def test_what_was_no_call_is_none_again(tmp_path: Path) -> None:
+    """Arguments that JSON cannot hold come from clients in Python, and over MCP."""
+    env = make().unwrapped
+    env.reset(seed=1)
+    episode, call = env.episode, env.episode.task.reference[0]
+    episode.send([Call(call.tool, {**call.arguments, "limit": float("nan")}), Call(call.tool, call.arguments)])
+    episode.finish("Done.")
+    played = played_episode(0, 0, episode)
+    again = PlayedEpisode.model_validate_json(played.model_dump_json())
+    assert again == played
+    replayed = play_again(again, episode.replay, episode.reward, episode.max_calls)
+    assert played_episode(0, 0, replayed) == played
+    assert played.result.errors == {"malformed": 1}
 
 
 def test_what_the_api_itself_answered_is_not_answered_again(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def show_summary(name: str, summary: Summary, prices: tuple[float, float] | None
             f"{summary.metrics['success_rate'].value * summary.episodes / (summary.episodes + total):.3f}.",
             soft_wrap=True,
         )
-    if summary.tokens["prompt"] or summary.tokens["completion"]:
+    if any(summary.tokens.values()):
         cost = f", cost {summary.cost(*prices):,.2f}" if prices else ""
         cut_off = f", {counted(summary.tokens['cut_off'], 'answer')} cut off" if summary.tokens["cut_off"] else ""
         read, written = summary.tokens["prompt"], summary.tokens["completion"]

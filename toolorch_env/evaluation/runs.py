@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode
 from toolorch_env.core.errors import ChatModelError, RunError
-from toolorch_env.core.scoring import Reward
+from toolorch_env.core.scoring import Reward, Step
 from toolorch_env.core.tasks import Task
 from toolorch_env.core.text import readable
 from toolorch_env.core.version import VERSION
@@ -176,7 +176,7 @@ def played_episode(index: int, attempt: int, episode: Episode, **told: Any) -> P
     """
     turns: list[list[Call | Malformed]] = [[] for _ in range(episode.turns)]
     for step in episode.steps:
-        turns[step.turn].append(_writable(step.call))
+        turns[step.turn].append(_writable(step))
     calls = [
         PlayedCall(
             turn=step.turn,
@@ -199,8 +199,14 @@ def played_episode(index: int, attempt: int, episode: Episode, **told: Any) -> P
     )
 
 
-def _writable(call: Call | Malformed) -> Call | Malformed:
-    return Malformed(readable(call.text), readable(call.problem)) if isinstance(call, Malformed) else call
+def _writable(step: Step) -> Call | Malformed:
+    """A call as JSON can hold it: what was no call stays none."""
+    call = step.call
+    if isinstance(call, Malformed):
+        return Malformed(readable(call.text), readable(call.problem))
+    if step.canonical is None:  # such as one with arguments that are no numbers
+        return Malformed(readable(f"{call.tool} {dict(call.arguments)}"), "the arguments are no JSON values")
+    return call
 
 
 def failed_episode(index: int, attempt: int, task_id: str, failure: ChatModelError, **told: Any) -> FailedEpisode:
