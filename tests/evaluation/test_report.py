@@ -139,6 +139,14 @@ def test_runs_on_other_tasks_are_not_compared(runs: list[tuple[str, Run]], tmp_p
     assert "Compared with" not in render_report([runs[0], ("other", elsewhere)])
 
 
+def test_returns_of_different_rewards_are_not_compared(runs: list[tuple[str, Run]]) -> None:
+    assert "another reward" not in render_report(runs)
+    first, second = runs[0][1], runs[1][1]
+    for changed in ({"reward": "atomic"}, {"reward_parameters": {"penalty": 0.0}}):
+        other = Run(second.header.model_copy(update=changed), second.episodes, second.failures)
+        assert render_report([("first", first), ("second", other)]).count("another reward") == 1
+
+
 def test_what_cannot_be_shown_is_told(runs: list[tuple[str, Run]], tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no run"):
         render_report([])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from toolorch_env.core.errors import ConfigurationError, RunError
 from toolorch_env.core.version import VERSION
@@ -117,15 +118,25 @@ def _snapshot_of(header: RunHeader, snapshots: Sequence[Snapshot]) -> Snapshot:
 
 
 def _differences(runs: Sequence[tuple[str, Run]]) -> list[tuple[int, int, dict[str, Estimate]]]:
-    """Of each run to the first one: its number, how many tasks both have played, by how much its metrics are above."""
+    """Of each run to the first one: its number, how many tasks both have played, by how much its metrics are above.
+
+    Returns of different rewards are not compared.
+    """
     found = []
-    first = _by_task(runs[0][1])
+    first, scored = _by_task(runs[0][1]), _scored_by(runs[0][1])
     for number, (_, run) in enumerate(runs[1:], 1):
         own = _by_task(run)
         both = sorted(first.keys() & own.keys())
         if both:
-            found.append((number, len(both), differences([first[key] for key in both], [own[key] for key in both])))
+            above = differences([first[key] for key in both], [own[key] for key in both])
+            if _scored_by(run) != scored:
+                del above["mean_return"]
+            found.append((number, len(both), above))
     return found
+
+
+def _scored_by(run: Run) -> tuple[str, dict[str, Any]]:
+    return run.header.reward, run.header.reward_parameters
 
 
 def _by_task(run: Run) -> dict[str, list[EpisodeResult]]:
