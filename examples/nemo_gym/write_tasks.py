@@ -25,9 +25,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100, help="rows of each file")
     parser.add_argument("--snapshot", default="travel")
     given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "validation"):
         rows = dataset(given.count, env={"snapshot": given.snapshot, "constraints": {"split": split}})
+        given.folder.mkdir(parents=True, exist_ok=True)
         (given.folder / f"{split}.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
 
 

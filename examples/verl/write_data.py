@@ -27,9 +27,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="rows of each file")
     parser.add_argument("--snapshot", default="travel")
     given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
     for split in ("train", "test"):
         rows = dataset(given.count, env={"snapshot": given.snapshot, "constraints": {"split": split}})
+        given.folder.mkdir(parents=True, exist_ok=True)
         parquet.write_table(pa.Table.from_pylist(rows), given.folder / f"{split}.parquet")
 
 
