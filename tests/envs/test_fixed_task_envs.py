@@ -271,7 +271,7 @@ def test_the_commands_play_them(path: Path, tmp_path: Path) -> None:
     done = run_command("evaluate", "--policy", "oracle", *options)
     assert done.returncode == 0, done.stderr
     metrics = orjson.loads(file.read_bytes())
-    assert (metrics["tasks"], metrics["clean_success_rate"], metrics["mean_return"]) == (5, 1.0, 1.0)
+    assert (metrics["episodes"], metrics["clean_success_rate"], metrics["mean_return"]) == (5, 1.0, 1.0)
     every = run_command("evaluate", "--policy", "oracle", "--snapshot", str(path), "--json", str(file))
     assert "1 of 25 tasks can be played in words only" in every.stderr
     assert orjson.loads(file.read_bytes())["tasks"] == 24  # each once
