@@ -224,12 +224,35 @@ def test_bad_requests_are_told() -> None:
         assert (answer.status_code, "is a text" in answer.json()["error"]) == (400, True)
 
 
-def test_a_token_is_asked_of_everyone() -> None:
+def test_who_has_no_token_begins_no_session_and_sees_no_score() -> None:
+    known = {"Authorization": "Bearer open sesame"}
     with served(make_app(SessionStore(text_env()), token="open sesame")) as url:
+        begun = httpx.post(f"{url}/sessions", headers=known)
+        assert begun.status_code == 201
+        one = f"{url}/sessions/{begun.json()['id']}"
         for headers in ({}, {"Authorization": "Bearer open"}, {"Authorization": "open sesame"}):
-            for path in ("/sessions", "/agents/x/mcp", "/nowhere"):
-                assert httpx.post(url + path, headers=headers).status_code == 401
-        assert httpx.post(f"{url}/sessions", headers={"Authorization": "Bearer open sesame"}).status_code == 201
+            for method, address in [
+                ("POST", f"{url}/sessions"),
+                ("GET", one),
+                ("POST", f"{one}/finish"),
+                ("DELETE", one),
+            ]:
+                assert httpx.request(method, address, headers=headers).status_code == 401
+        assert httpx.post(f"{url}/agents/x/mcp").status_code == 404
+        assert httpx.get(one, headers=known).status_code == 200
+
+
+def test_an_agent_needs_no_token_beside_its_address() -> None:
+    known = {"Authorization": "Bearer open sesame"}
+    with served(make_app(SessionStore(text_env()), token="open sesame")) as url:
+        begun = httpx.post(f"{url}/sessions", json={"seed": 4}, headers=known).json()
+
+        async def play() -> None:
+            async with Client(url + begun["mcp"]) as client:
+                await solve(client, 4)
+
+        asyncio.run(play())
+        assert httpx.get(f"{url}/sessions/{begun['id']}", headers=known).json()["total"] == pytest.approx(1.0)
 
 
 def test_the_loopback_interface_goes_by_all_its_names() -> None:

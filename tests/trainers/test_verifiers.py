@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -30,13 +32,16 @@ def test_the_taskset_is_a_task_for_each_seed() -> None:
 
 
 @pytest.mark.long
-def test_its_own_command_evaluates_a_model(tmp_path: Path) -> None:
-    with ChatServer(Solver(ENV, range(TASKS))).serve() as url:
-        command = [
-            str(Path(sys.executable).with_name("vf-eval")), "toolorch_taskset", "--no-push", "--model", "rules",
-            "--client.base-url", url, "--env.taskset.env", json.dumps(ENV), "--select.limit", str(TASKS),
-            "--env.agent.runtime.type", "subprocess",
-        ]  # fmt: skip
+def test_its_own_command_evaluates_a_model_as_the_documentation_says(tmp_path: Path) -> None:
+    shown = re.search(r"^vf-eval .*$", (ROOT / "docs" / "trainers.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert shown
+    name, *arguments = shlex.split(shown[0])
+    env = json.loads(arguments[arguments.index("--env.taskset.env") + 1])
+    with ChatServer(Solver(env, range(TASKS))).serve() as url:
+        changes = {"--model": "rules", "--client.base-url": url, "--select.limit": str(TASKS)}
+        for option, value in changes.items():
+            arguments[arguments.index(option) + 1] = value
+        command = [str(Path(sys.executable).with_name(name)), *arguments]
         environment = dict(os.environ, PYTHONPATH=str(ROOT), OPENAI_API_KEY="none", PRIME_API_KEY="none")
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -53,7 +53,7 @@ def mcp(
     """Offer a snapshot's tools as an MCP server: any agent can call them, and is scored when its session ends.
 
     Over HTTP, who tries agents begins and ends sessions (see docs/evaluation.md). A token in the environment variable
-    TOOLORCH_TOKEN is asked of everyone.
+    TOOLORCH_TOKEN is asked of them; agents need none.
     """
     if out is not None:
         check_writable(out)

@@ -5,7 +5,7 @@
 - ``GET /sessions/ID``: what was scored so far
 - ``POST /sessions/ID/finish`` with ``{"answer": ...}``: ends the episode and tells how it went
 - ``DELETE /sessions/ID``: forgets it
-- ``/agents/KEY/mcp``: for the agent, who cannot tell the id by its key
+- ``/agents/KEY/mcp``: for the agent, who cannot tell the id by its key, and needs no token beside it
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -24,7 +24,7 @@ from starlette.types import Receive, Scope, Send
 from toolorch_env.core.errors import ConfigurationError, SessionError, ToolOrchError
 from toolorch_env.evaluation.runs import PlayedEpisode
 from toolorch_env.integrations.mcp_server import make_server
-from toolorch_env.integrations.server_access import access_middleware
+from toolorch_env.integrations.server_access import host_middleware, token_middleware
 from toolorch_env.integrations.sessions import Session, SessionStore
 
 _LONGEST_BODY = 1_000_000
@@ -44,22 +44,25 @@ def make_app(
 
     Args:
         sessions: where sessions are kept.
-        token: what requests have to carry as ``Authorization: Bearer ...``; by default nothing.
+        token: what requests for ``/sessions`` have to carry as ``Authorization: Bearer ...``; by default nothing.
+            Agents do not need it: nobody can guess their addresses, and who does not know it sees no scores and no
+            solutions.
         hosts: names that requests may ask for; by default any.
         max_response_chars: longer responses are shortened.
         on_end: called once for each episode that was finished.
     """
     served = _Served(sessions, max_response_chars, on_end)
+    asked = token_middleware(token)
     one = "/sessions/{session}"
     return Starlette(
         routes=[
-            Route("/sessions", served.begin, methods=["POST"]),
-            Route(one, served.look, methods=["GET"]),
-            Route(one, served.end, methods=["DELETE"]),
-            Route(f"{one}/finish", served.finish, methods=["POST"]),
+            Route("/sessions", served.begin, methods=["POST"], middleware=asked),
+            Route(one, served.look, methods=["GET"], middleware=asked),
+            Route(one, served.end, methods=["DELETE"], middleware=asked),
+            Route(f"{one}/finish", served.finish, methods=["POST"], middleware=asked),
             Route("/agents/{agent}/mcp", _Agents(served)),
         ],
-        middleware=access_middleware(token, hosts),
+        middleware=host_middleware(hosts),
         exception_handlers={ToolOrchError: _refused},
         lifespan=served.lifespan,
     )

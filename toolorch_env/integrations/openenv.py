@@ -18,7 +18,7 @@ from pydantic import Field
 
 from toolorch_env.core.errors import EpisodeError
 from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
-from toolorch_env.integrations.server_access import access_middleware
+from toolorch_env.integrations.server_access import host_middleware, token_middleware
 
 
 class ToolOrchAction(Action):
@@ -152,6 +152,6 @@ def make_app(
         env_name="toolorch",
         state_cls=ToolOrchState,
     )
-    for middleware in reversed(access_middleware(token, hosts)):  # the last one that is added comes first
+    for middleware in (*token_middleware(token), *host_middleware(hosts)):  # the last one that is added comes first
         app.add_middleware(middleware.cls, *middleware.args, **middleware.kwargs)
     return app

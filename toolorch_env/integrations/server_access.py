@@ -9,18 +9,23 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 
-def access_middleware(token: str | None, hosts: Sequence[str] | None) -> list[Middleware]:
-    """What lets in who may come.
+def host_middleware(hosts: Sequence[str] | None) -> list[Middleware]:
+    """What lets in who asks for the server by its name.
 
     Args:
-        token: what requests have to carry as ``Authorization: Bearer ...``; ``None`` for nothing.
         hosts: names that requests may ask for, ``None`` for any: on the loopback interface its own names, so that no
             page in a browser reaches it by a name that was rebound.
     """
-    return [
-        *([] if hosts is None else [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]),
-        *([] if token is None else [Middleware(_Token, token=token)]),
-    ]
+    return [] if hosts is None else [Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))]
+
+
+def token_middleware(token: str | None) -> list[Middleware]:
+    """What lets in who knows the token.
+
+    Args:
+        token: what requests have to carry as ``Authorization: Bearer ...``; ``None`` for nothing.
+    """
+    return [] if token is None else [Middleware(_Token, token=token)]
 
 
 class _Token:
