@@ -311,3 +311,13 @@ def test_others_may_not_come_without_a_token() -> None:
     done = run_command("serve", "mcp", "--http", "--host", "0.0.0.0", "--snapshot", str(LIBRARY))
     assert done.returncode == 2
     assert "TOOLORCH_TOKEN" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(("--host", "0.0.0.0"), "--http"), (("--port", "1"), "--http"), (("--http", "--task-id", "a/1"), "--task-id")],
+)
+def test_options_of_the_other_kind_of_server_are_refused(options: tuple[str, ...], told: str) -> None:
+    done = run_command("serve", "mcp", *options, "--snapshot", str(LIBRARY))
+    assert done.returncode == 2
+    assert told in done.stderr

@@ -25,6 +25,7 @@ from toolorch_env.integrations.sessions import SessionStore
 app = typer.Typer(help="Serve a snapshot's tools to agents, and score what they call.", no_args_is_help=True)
 
 TOKEN = "TOOLORCH_TOKEN"  # noqa: S105  the variable's name
+LOOPBACK, PORT = "127.0.0.1", 8000
 
 HostOption = Annotated[str, typer.Option(help=f"Address to listen on; other than loopback needs {TOKEN}.")]
 PortOption = Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)]
@@ -42,8 +43,8 @@ def mcp(
     reward: RewardOption = "graduated",
     task_id: Annotated[str | None, typer.Option(help="On standard input and output: the task to play.")] = None,
     http: Annotated[bool, typer.Option("--http", help="Many sessions over HTTP, not one on stdin and stdout.")] = False,
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 8000,
+    host: HostOption = LOOPBACK,
+    port: PortOption = PORT,
     sessions: SessionsOption = 1000,
     idle_minutes: IdleOption = 30,
     out: Annotated[
@@ -55,6 +56,12 @@ def mcp(
     Over HTTP, who tries agents begins and ends sessions (see docs/evaluation.md). A token in the environment variable
     TOOLORCH_TOKEN is asked of them; agents need none.
     """
+    if not http and (host, port) != (LOOPBACK, PORT):
+        raise ConfigurationError("--host and --port are of a server over HTTP: add --http")
+    if http and task_id is not None:
+        raise ConfigurationError(
+            "--task-id is for standard input and output; over HTTP each session names its own task"
+        )
     if out is not None:
         check_writable(out)
     if http:
@@ -95,8 +102,8 @@ def http(
     snapshot: SnapshotOption = "travel",
     generator: GeneratorOption = None,
     reward: RewardOption = "graduated",
-    host: HostOption = "127.0.0.1",
-    port: PortOption = 8000,
+    host: HostOption = LOOPBACK,
+    port: PortOption = PORT,
     sessions: SessionsOption = 1000,
     idle_minutes: IdleOption = 30,
 ) -> None:
