@@ -22,8 +22,8 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from trl import GRPOConfig, SFTConfig, SFTTrainer
+from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+from trl import GRPOConfig
 
 from toolorch_env.integrations.text_chats import TextChat, chat_rows
 from toolorch_env.integrations.token_chats import TokenChat, play_all
@@ -88,12 +88,12 @@ def measure(model: Any, tokenizer: Any, arguments: argparse.Namespace) -> dict[s
     return found
 
 
-def solved(env: dict[str, Any], seed: int, tokenizer: Any, all_tokens: bool) -> dict[str, list[int]]:
-    """The known solution as tokens, and which of them the model is to learn: by default those of its own messages."""
+def solved(env: dict[str, Any], seed: int, tokenizer: Any) -> dict[str, list[int]]:
+    """The known solution as tokens, and which of them the model is to learn: those of its own messages."""
     chat = TokenChat(TextChat(env, seed=seed), tokenizer)
     while not chat.done:
         chat.take([*tokenizer(chat.chat.solution() or "Done.")["input_ids"], tokenizer.eos_token_id])
-    mask = [int(all_tokens)] * len(chat.prompt_ids) + [own or int(all_tokens) for own in chat.mask]
+    mask = [0] * len(chat.prompt_ids) + chat.mask
     return {"input_ids": chat.ids, "labels": [t if own else -100 for t, own in zip(chat.ids, mask, strict=True)]}
 
 
@@ -101,14 +101,19 @@ def warm_up(model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: s
     """Supervised steps on known solutions."""
     env = environment(arguments, "train")
     seeds = range(arguments.warm_up * arguments.batch)
-    rows = [solved(env, seed, tokenizer, arguments.all_tokens) for seed in seeds]
-    settings = SFTConfig(
+    rows = [solved(env, seed, tokenizer) for seed in seeds]
+    settings = TrainingArguments(
         output_dir=folder, max_steps=arguments.warm_up, per_device_train_batch_size=arguments.batch,
         learning_rate=arguments.warm_up_rate, lr_scheduler_type="cosine", warmup_steps=arguments.warm_up // 10,
-        max_length=None, gradient_checkpointing=False, report_to=[], logging_steps=10, save_strategy="no",
-        use_cpu=arguments.device == "cpu", bf16=arguments.bf16, dataset_kwargs={"skip_prepare_dataset": True},
+        adam_beta2=0.98, report_to=[], logging_steps=10, save_strategy="no", use_cpu=arguments.device == "cpu",
+        bf16=arguments.bf16,
     )  # fmt: skip
-    SFTTrainer(model=model, args=settings, processing_class=tokenizer, train_dataset=Dataset.from_list(rows)).train()
+    Trainer(
+        model=model,
+        args=settings,
+        train_dataset=Dataset.from_list(rows),
+        data_collator=DataCollatorForSeq2Seq(tokenizer),
+    ).train()
 
 
 def grpo(model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: str) -> list[float]:
@@ -137,7 +142,6 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--warm-up", type=int, default=300, help="supervised steps")
     parser.add_argument("--warm-up-rate", type=float, default=2e-5)
-    parser.add_argument("--all-tokens", action="store_true", help="learn all tokens in the warm-up, not its own alone")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="write the model at the end")
     parser.add_argument("--bf16", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
     parser.add_argument("--steps", type=int, default=200, help="steps of GRPO")
@@ -148,6 +152,9 @@ def main() -> None:
     parser.add_argument("--turn-tokens", type=int, default=96, help="tokens of a message at most")
     parser.add_argument("--max-steps", type=int, default=2, help="calls of a solution at most")
     parser.add_argument("--distractor-tools", type=int, default=1)
+    parser.add_argument(
+        "--before", action=argparse.BooleanOptionalAction, default=True, help="measure it at first, too"
+    )
     parser.add_argument("--tasks", type=int, default=200, help="tasks of each split when measuring")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="also write all figures as JSON")
@@ -157,7 +164,8 @@ def main() -> None:
     begin = time.perf_counter()
     model, tokenizer = load(arguments.model, arguments.device)
     figures: dict[str, Any] = {"arguments": {name: str(value) for name, value in vars(arguments).items()}}
-    figures["before"] = measure(model, tokenizer, arguments)
+    if arguments.before:
+        figures["before"] = measure(model, tokenizer, arguments)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.warm_up:
             warm_up(model, tokenizer, arguments, folder)

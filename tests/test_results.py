@@ -9,6 +9,7 @@ import pytest
 from fresh_python import ROOT
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
+import language_model
 import learning
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -54,3 +55,12 @@ def test_memory() -> None:
         figures = found[f"processes, {method}"]
         row = f"16 processes, {method}|{figures['private_mb']:.1f}|{figures['private_over_imports_mb']:.1f}"
         assert any(shown.startswith(row) for shown in ROWS), row
+
+
+def test_language_model() -> None:
+    found = read("language_model.json")
+    for row in language_model.rows(found):
+        assert "|".join(row) in ROWS, row
+    trained = [run["arguments"] for run in found["runs"]]
+    assert {each["reward"] for each in trained} == {"graduated", "atomic", "orchestration", "binary"}
+    assert len({(each["steps"], each["prompts"], each["generations"], each["rate"]) for each in trained}) == 1
