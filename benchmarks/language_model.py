@@ -25,7 +25,7 @@ from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
 
-console = Console(width=160)
+console = Console(width=200)
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 REWARDS = "graduated,atomic,orchestration,binary"
@@ -54,7 +54,7 @@ def train(folder: Path, name: str, *arguments: str) -> dict[str, Any]:
 
 def rows(found: dict[str, Any]) -> list[list[str]]:
     """A row for the warmed-up model and for each reward, and three columns for each measure: its means over seeds."""
-    shown = [["none, after the warm-up", "", *_figures([found["warm_up"]["warmed_up"]])]]
+    shown = [["none, warmed up", "", *_figures([found["before"]["before"]])]]
     for reward in dict.fromkeys(run["reward"] for run in found["runs"]):
         own = [run for run in found["runs"] if run["reward"] == reward]
         shown.append([f"`{reward}`", str(len(own)), *_figures([run["after"] for run in own])])
@@ -72,7 +72,7 @@ def show(found: dict[str, Any]) -> None:
     for row in rows(found):
         table.add_row(*row)
     console.print(table)
-    before = found["warm_up"]["warmed_up"]
+    before = found["before"]["before"]
     for run in found["runs"]:
         ratios = {split: run["after"][split]["turn_accuracy"] / before[split]["turn_accuracy"] for split in MEASURED}
         told = ", ".join(f"{split} x {ratio:.2f}" for split, ratio in ratios.items())
@@ -96,10 +96,12 @@ def main(
         run("tiny_lm.py", tiny)
     first = ("--device", device, "--model", tiny, "--save", warm, "--steps", "0", "--warm-up", str(warm_up), *WARM_UP)
     found: dict[str, Any] = {"warm_up": train(folder, "warm", *first), "runs": []}
+    then = ("--device", device, "--model", warm, "--warm-up", "0", "--batch", "32")
+    found["before"] = train(folder, "before", *then, "--steps", "0", "--before")
     for seed in range(seeds):
         for reward in rewards.split(","):
-            then = ("--device", device, "--model", warm, "--warm-up", "0", "--steps", str(steps), "--rate", str(rate))
-            trained = train(folder, f"{reward}-{seed}", *then, "--batch", "32", "--reward", reward, "--seed", str(seed))
+            own = ("--steps", str(steps), "--rate", str(rate), "--reward", reward, "--seed", str(seed))
+            trained = train(folder, f"{reward}-{seed}", *then, *own)
             found["runs"].append({"reward": reward, "seed": seed, **trained})
     show(found)
     if json_file:
