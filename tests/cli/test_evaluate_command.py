@@ -77,7 +77,7 @@ def test_what_was_not_answered_is_told(toolorch: Command, folder: Path) -> None:
     done = toolorch(*options("http://127.0.0.1:9/v1", "--tasks", "2", "--retries", "0", "--out", "run.jsonl"))
     assert done.code == 2
     assert told_in_one_line(done.err)
-    assert "unreachable" in done.err
+    assert "unreachable 2). The last one: 127.0.0.1:9 cannot be reached" in done.err
 
 
 @pytest.mark.long
@@ -158,6 +158,8 @@ def test_a_run_is_not_written_over(toolorch: Command, folder: Path) -> None:
     assert "its tasks is 2, not 3" in done.err
     assert toolorch("rescore", "run.jsonl", "--out", "run.jsonl").code == 2
     assert toolorch("report", "run.jsonl", "--out", "run.jsonl").code == 2
+    assert toolorch(*arguments, "--tasks", "2", "--json", "run.jsonl").code == 2
+    assert toolorch("rescore", "run.jsonl", "--json", "./run.jsonl").code == 2
     for wrong in (("--reward", "none"), ("--snapshot", "travel")):
         assert toolorch("rescore", "run.jsonl", "--out", "anew.jsonl", *wrong).code == 2
         assert files_in(folder) == ["run.jsonl"]

@@ -1,6 +1,8 @@
 """Language models are evaluated over a real endpoint: what they said is scored, and nothing else."""
 
+import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from worlds import snapshot_path
 
 from toolorch_env.core.errors import ConfigurationError, ConstraintError
 from toolorch_env.evaluation.evaluations import evaluate_chat, evaluate_policy
+from toolorch_env.evaluation.metrics import EpisodeResult
 from toolorch_env.evaluation.rescoring import rescored
 from toolorch_env.evaluation.run_files import read_run
 from toolorch_env.evaluation.runner import list_jobs
@@ -23,6 +26,7 @@ from toolorch_env.policies.oracle import OraclePolicy
 from toolorch_env.store.snapshot import Snapshot
 
 TASKS = 12
+RESULT = EpisodeResult("t", "w", 1, True, True, 1, 1, 1, 1, 1.0, 1, True, {})
 
 
 @pytest.fixture
@@ -81,6 +85,12 @@ def test_the_chat_is_what_the_protocol_asks_for(env: gym.Env[Any, Any], tmp_path
         assert episode.messages[-1] == {"role": "assistant", "content": "Done."}
 
 
+def choice(content: str | None, **more: Any) -> Response:
+    """A chat completion with something told beside its message."""
+    told = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": content}, **more}
+    return JSONResponse({"choices": [told]})
+
+
 NO_ANSWERS: dict[str, tuple[Any, str]] = {
     "500": (lambda: JSONResponse({"error": "no"}, 500), "status 500"),
     "429": (lambda: JSONResponse({"error": "slowly"}, 429, {"retry-after": "0"}), "status 429"),
@@ -92,6 +102,10 @@ NO_ANSWERS: dict[str, tuple[Any, str]] = {
     "no choices": (lambda: JSONResponse({"choices": []}), "no completion"),
     "numbers": (lambda: completion({"content": 5}), "no completion"),
     "calls of nothing": (lambda: completion({"tool_calls": [{"id": "1", "type": "function"}]}), "no completion"),
+    "a message of nothing": (lambda: JSONResponse({"choices": [{"message": {}}]}), "no completion"),
+    "an error beside": (lambda: completion(None, error={"message": "overloaded", "code": 502}), "no completion"),
+    "an error inside": (lambda: choice(None, error={"message": "overloaded"}), "no completion"),
+    "ended by an error": (lambda: choice("<html>502 Bad Gateway</html>", finish_reason="error"), "no completion"),
     "truncated": (truncated, "no completion"),
     "broken off": (BrokenOff, "unreachable"),
     "silence": (Silence, "timeout"),
@@ -238,3 +252,98 @@ def test_what_cannot_be_evaluated_is_told(env: gym.Env[Any, Any]) -> None:
         evaluate_chat(narrow, chat, tasks=1)
     (outcome,) = evaluate_chat(env, chat, tasks=1)
     assert (outcome.result, outcome.failure) == (None, "unreachable")
+
+
+def test_the_endpoints_own_words_are_told_without_the_key(
+    env: gym.Env[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
+    error = {"message": "Incorrect key s3cret:\n  no such\ud800 thing " + "x" * 10_000}
+    with ChatServer(lambda _: Response(json.dumps({"error": error}), 401)).serve() as url:
+        (outcome,) = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=1)
+    assert outcome.failure == "status 401"
+    assert "OPENAI_API_KEY (Incorrect key (the key): no such? thing xxx" in outcome.detail
+    assert "s3cret" not in outcome.detail
+    assert len(outcome.detail) < 400
+
+
+def test_servers_that_read_what_was_called_before_refuse_no_chat(env: gym.Env[Any, Any], tmp_path: Path) -> None:
+    """As vLLM and llama.cpp do: arguments in the chat that are no JSON object are an error of theirs."""
+    broken = ["{not JSON", "[1]", '"text"', "", "7", '{"a": "\ud800"}']
+
+    def answer(messages: Messages) -> Any:
+        called = [call for message in messages for call in message.get("tool_calls") or ()]  # type: ignore[attr-defined]
+        for call in called:
+            if not isinstance(json.loads(call["function"]["arguments"]), dict):
+                return JSONResponse({"error": {"message": "can only get item pairs from a mapping"}}, 400)
+        number = len(called)
+        return calling(("get_town", broken[number])) if number < len(broken) else "Done."
+
+    path = tmp_path / "run.jsonl"
+    with ChatServer(answer).serve() as url:
+        outcomes = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=3, seed=1, path=path)
+    assert summarize(outcomes).failures == {}
+    for episode in read_run(path).episodes:
+        written = [call["function"]["arguments"] for m in episode.messages for call in m.get("tool_calls", ())]
+        assert written[: len(broken)] == [text.replace("\ud800", "?") for text in broken]  # as the model wrote it
+        assert episode.result.errors["malformed"] >= 4
+
+
+@pytest.mark.parametrize("depth", [10, 63, 64, 65, 200, 250, 300, 1000, 50_000])
+def test_however_deep_arguments_are_the_run_can_be_read_again(
+    env: gym.Env[Any, Any], depth: int, tmp_path: Path
+) -> None:
+    """Deeper ones than 64 levels are no call; a fixed depth, not that of one JSON reader."""
+    nested = '{"town_id": ' + "[" * depth + "]" * depth + "}"
+    path = tmp_path / "run.jsonl"
+
+    def answer(messages: Messages) -> Any:
+        return "Done." if len(messages) > 2 else calling(("get_town", nested))
+
+    with ChatServer(answer).serve() as url:
+        played = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=2, path=path)
+    run = read_run(path)
+    assert results(run.outcomes) == results(played)
+    assert list(rescored(run, Snapshot(snapshot_path("library")))) == run.episodes
+    kind = "malformed" if depth > 64 else "ill_typed_parameter"
+    assert all(episode.result.errors == {kind: 1} for episode in run.episodes)
+
+
+def test_long_words_beside_calls_do_not_hide_them(env: gym.Env[Any, Any]) -> None:
+    solver = Solver(env, list_jobs(2, 1))
+
+    def answer(messages: Messages) -> Any:
+        said = solver(messages)
+        return {**said, "content": "x" * 1_100_000} if isinstance(said, dict) else said
+
+    with ChatServer(answer).serve() as url:
+        outcomes = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=2, seed=1)
+    assert summarize(outcomes).metrics["clean_success_rate"].value == 1.0
+
+
+def test_tokens_of_episodes_that_are_played_anew_are_counted(env: gym.Env[Any, Any], tmp_path: Path) -> None:
+    usage = {"prompt_tokens": 100, "completion_tokens": 7}
+    path = tmp_path / "run.jsonl"
+    for broken_off in (True, True, False):
+
+        def answer(messages: Messages, broken_off: bool = broken_off) -> Any:
+            if len(messages) > 2:
+                return JSONResponse({}, 500) if broken_off else completion("No.", usage=usage)
+            return completion(calling(("get_town", "{}")), usage=usage)
+
+        with ChatServer(answer).serve() as url:
+            outcomes = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=3, path=path)
+    assert summarize(outcomes).tokens == summarize(read_run(path).outcomes).tokens
+    assert summarize(outcomes).tokens["prompt"] == 3 * (1 + 1 + 2) * 100
+
+
+def test_pass_hat_is_of_tasks_of_which_every_try_was_answered(env: gym.Env[Any, Any]) -> None:
+    """One task is solved each time, one never is, and one of its tries came to nothing."""
+    solved, failed = (
+        [Outcome(index, attempt, replace(RESULT, success=success)) for attempt in range(3)]
+        for index, success in enumerate((True, False))
+    )
+    summary = summarize([*solved, *failed[:2], Outcome(1, 2, None, "timeout")])
+    assert (summary.pass_hat, summary.pass_hat_tasks) == ({1: 1.0, 2: 1.0, 3: 1.0}, 1)
+    summary = summarize([*solved, *failed])
+    assert (summary.pass_hat, summary.pass_hat_tasks) == ({1: 0.5, 2: 0.5, 3: 0.5}, 2)

@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from worlds import WORLD_NAMES, snapshot_path
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ChatModelError, RunError
 from toolorch_env.evaluation.evaluations import evaluate_policy
-from toolorch_env.evaluation.report.rendering import render_report
+from toolorch_env.evaluation.report.rendering import _differences, render_report
 from toolorch_env.evaluation.run_files import Run, read_run
 from toolorch_env.evaluation.runs import failed_episode
 from toolorch_env.evaluation.summary import summarize
@@ -137,6 +138,28 @@ def test_runs_on_other_tasks_are_not_compared(runs: list[tuple[str, Run]], tmp_p
     other = next(name for name in WORLD_NAMES if name not in ("library", "bank"))
     elsewhere = played(OraclePolicy("ToolOrchText-v0"), tmp_path, name=other)
     assert "Compared with" not in render_report([runs[0], ("other", elsewhere)])
+
+
+@pytest.mark.parametrize("changed", [{"content_hash": "other"}, {"max_calls": 3}, {"on_miss": "nearest"}])
+def test_runs_that_were_answered_or_limited_otherwise_are_not_compared(
+    runs: list[tuple[str, Run]], changed: dict[str, Any]
+) -> None:
+    own = runs[0][1]
+    other = Run(own.header.model_copy(update=changed), own.episodes, [])
+    assert _differences([("one", own), ("other", other)]) == []
+
+
+def test_tasks_of_one_id_with_other_tools_are_not_compared(runs: list[tuple[str, Run]]) -> None:
+    own = runs[0][1]
+    fewer = [line.model_copy(update={"task": replace(line.task, tools=line.task.tools[:-1])}) for line in own.episodes]
+    assert _differences([("one", own), ("other", Run(own.header, fewer, []))]) == []
+
+
+def test_it_says_what_ended_an_episode(runs: list[tuple[str, Run]]) -> None:
+    own = runs[0][1]
+    open_ended = Run(own.header, [line.model_copy(update={"answer": None}) for line in own.episodes], [])
+    assert render_report([("one", open_ended)]).count("longer than the model") == len(own.episodes)
+    assert "at the call limit" not in render_report([("one", open_ended)])
 
 
 def test_returns_of_different_rewards_are_not_compared(runs: list[tuple[str, Run]]) -> None:

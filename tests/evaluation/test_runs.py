@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from envs.driving import TEXT, random_message
 from fresh_command import ROOT
+from fresh_python import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import WORLD_NAMES, snapshot_path
@@ -25,6 +26,9 @@ from toolorch_env.evaluation.run_files import RunWriter, read_run
 from toolorch_env.evaluation.runner import evaluate, play_episodes
 from toolorch_env.evaluation.runs import Outcome, PlayedEpisode, play_again, played_episode
 from toolorch_env.evaluation.summary import summarize
+from toolorch_env.generation.curriculum import Curriculum
+from toolorch_env.generation.generator import WorkflowGenerator
+from toolorch_env.generation.mixture import Mixture
 from toolorch_env.policies.loading import load_policy
 from toolorch_env.policies.random import RandomPolicy
 from toolorch_env.rewards import (
@@ -135,6 +139,9 @@ def test_a_finished_run_is_not_played_again(tmp_path: Path) -> None:
         ("content_hash", {"name": OTHER}, {}),
         ("on_miss", {"on_miss": "nearest"}, {}),
         ("policy", {}, {"name": "another.module:Scribbler"}),
+        ("settings", {"max_response_chars": 900}, {}),
+        ("settings", {"brief_tools": True}, {}),
+        ("settings", {"system_prompt": "Call tools."}, {}),
     ],
 )
 def test_another_run_is_not_mixed_in(
@@ -146,6 +153,73 @@ def test_another_run_is_not_mixed_in(
     with pytest.raises(RunError, match=what):
         evaluate_policy(make(**options), Scribbler(), **{"tasks": 3, "path": path, **changed})
     assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["run.jsonl"]
+
+
+def test_another_generator_of_the_same_class_is_not_mixed_in(tmp_path: Path) -> None:
+    path, members = tmp_path / "run.jsonl", [(WorkflowGenerator(snapshot_path("library")), 1.0)]
+    evaluate_policy(make(generator=Mixture(members, ["a"])), Scribbler(), tasks=3, path=path)
+    cut_after(path, 2)
+    before = path.read_bytes()
+    with pytest.raises(RunError, match="another generator draws 'b:"):
+        evaluate_policy(make(generator=Mixture(members, ["b"])), Scribbler(), tasks=3, path=path)
+    assert path.read_bytes() == before
+    assert len(evaluate_policy(make(generator=Mixture(members, ["a"])), Scribbler(), tasks=3, path=path)) == 3
+
+
+def test_a_run_whose_generator_learns_is_not_gone_on_with(tmp_path: Path) -> None:
+    """What it would have drawn depends on results that it was not told."""
+    path = tmp_path / "run.jsonl"
+
+    def learning() -> gym.Env[Any, Any]:
+        levels: list[dict[str, Any]] = [{}, {}]
+        curriculum = Curriculum(WorkflowGenerator(snapshot_path("library")), levels, window=2)
+        return make(generator=Mixture([(curriculum, 1.0)]))
+
+    whole = evaluate_policy(learning(), Scribbler(), tasks=4, path=path)
+    assert without_times(evaluate_policy(learning(), Scribbler(), tasks=4, path=path)) == without_times(whole)
+    cut_after(path, 3)
+    with pytest.raises(RunError, match="depends on the results"):
+        evaluate_policy(learning(), Scribbler(), tasks=4, path=path)
+
+
+def test_a_file_in_which_nothing_was_played_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    evaluate_policy(make(), Scribbler(), tasks=3, path=path)
+    cut_after(path, 1)
+    evaluate_policy(make(max_calls=5), Scribbler(), tasks=2, path=path)
+    assert (len(read_run(path).episodes), read_run(path).header.max_calls) == (2, 5)
+
+
+def cut_after(path: Path, lines: int) -> None:
+    """Leaves so many lines in a file."""
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:lines]))
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from evaluation.test_runs import Scribbler, make
+from toolorch_env.core.errors import RunError
+from toolorch_env.evaluation.evaluations import evaluate_policy
+
+path, env = Path(sys.argv[1]), make()
+most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for limit in (20_000, most):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, most))
+    try:
+        print(len(evaluate_policy(env, Scribbler(), tasks=30, path=path)))
+    except RunError as error:
+        print(error)
+"""
+
+
+def test_where_there_is_no_room_it_is_told_and_gone_on_with_later(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    told, count = run_python(FULL_DISK, 0, str(path)).splitlines()
+    assert "cannot be written: File too large" in told
+    assert count == "30"
+    assert len(read_run(path).episodes) == 30
     assert [file.name for file in tmp_path.iterdir()] == ["run.jsonl"]
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toolorch_env.evaluation import statistics
 from toolorch_env.evaluation.metrics import EpisodeResult
-from toolorch_env.evaluation.statistics import RATES, estimates, grouped, pass_hat
+from toolorch_env.evaluation.statistics import RATES, differences, estimates, grouped, pass_hat
 
 
 def result(success: bool, complete: int = 1, reference: int = 2, total: float = 0.5, depth: int = 1) -> EpisodeResult:
@@ -62,6 +63,33 @@ def test_tries_at_one_task_are_no_independent_evidence() -> None:
     once, often = (estimates([[result(flag)] * times for flag in flags])["success_rate"] for times in (1, 10))
     assert once.value == pytest.approx(often.value)
     assert once.high - once.low == pytest.approx(often.high - often.low)
+
+
+@given(st.integers(1, 30), st.booleans())
+def test_where_all_came_to_the_same_the_interval_is_that_of_so_many_tasks(count: int, success: bool) -> None:
+    """Of a share at the other end of it, all tasks come to the same in one of 40 evaluations."""
+    found = estimates([[result(success)] * 3] * count)["success_rate"]
+    if success:
+        assert (found.value, found.high) == (1.0, 1.0)
+        assert found.low**count == pytest.approx(0.025)
+    else:
+        assert (found.value, found.low) == (0.0, 0.0)
+        assert (1 - found.high) ** count == pytest.approx(0.025)
+
+
+def test_a_handful_of_tasks_makes_nothing_clear() -> None:
+    worse, better = [[result(False)]], [[result(True)]]
+    assert not differences(worse * 5, better * 5)["success_rate"].is_clear
+    assert differences(worse * 20, better * 20)["success_rate"].is_clear
+    assert not differences(worse * 20, worse * 20)["success_rate"].is_clear
+
+
+def test_resamples_are_the_same_however_many_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    by_task = [[result(bool(flag))] for flag in rng.random(50) < 0.4]
+    whole = estimates(by_task)
+    monkeypatch.setattr(statistics, "_DRAWN_AT_ONCE", 777)
+    assert estimates(by_task) == whole
 
 
 def test_groups_are_in_order_and_nothing_is_lost() -> None:

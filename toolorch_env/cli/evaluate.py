@@ -1,7 +1,9 @@
 """The commands that measure policies: ``evaluate``, and ``rescore`` for what it has written."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from hashlib import file_digest
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
@@ -96,10 +98,7 @@ def evaluate(
 
     A language model is asked at an OpenAI-compatible endpoint, with the key in OPENAI_API_KEY.
     """
-    if json_file is not None:
-        check_writable(json_file)
-    if out is not None:
-        check_writable(out)
+    _check_files(out, json_file)
     env_options: dict[str, Any] = {"generator": generator, "reward": reward}
     kind, _, model = policy.partition(":")
     if kind == "openai" and model:
@@ -114,10 +113,14 @@ def evaluate(
         )  # fmt: skip
     else:
         player = named_policy(policy)
-        env = make_env(policy_env_id(player), snapshot, asked, **env_options, blank_query=blank_query)
+        env_id = policy_env_id(player)
+        if env_id == "ToolOrchText-v0":
+            env_options["max_response_chars"] = max_response_chars
+        env = make_env(env_id, snapshot, asked, **env_options, blank_query=blank_query)
+        settings = {"blank_query": blank_query} | ({"model": _digest(model)} if kind == "sb3" else {})
         outcomes = _play(
             policy, env, tasks, tries,
-            lambda **told: evaluate_policy(env, player, **told, name=policy, settings={"blank_query": blank_query}),
+            lambda **told: evaluate_policy(env, player, **told, name=policy, settings=settings),
             seed=seed, path=out, generator=generator,
         )  # fmt: skip
     summary = _summarized(outcomes)
@@ -138,9 +141,7 @@ def rescore(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write the figures as JSON.")] = None,
 ) -> None:
     """Score a run anew, with any reward: the same calls, answered from the same snapshot."""
-    for path in (out, json_file):
-        if path is not None:
-            check_writable(path)
+    _check_files(out, json_file, run)
     if out is not None and out.exists():
         raise ConfigurationError(f"{out} is there already: give another file")
     read = read_run(run)
@@ -183,6 +184,22 @@ def report(
     )
     write_text(out, document)
     console.print(f"wrote {escape(str(out))}", soft_wrap=True)
+
+
+def _check_files(out: Path | None, json_file: Path | None, *runs: Path) -> None:
+    """Checks that files can be written, and that the figures are not written over a run."""
+    for path in (out, json_file):
+        if path is not None:
+            check_writable(path)
+    kept = [path.resolve() for path in (out, *runs) if path is not None]
+    if json_file is not None and json_file.resolve() in kept:
+        raise ConfigurationError(f"{json_file} is a run: name another file for the figures")
+
+
+def _digest(path: str) -> str:
+    """What tells a model's file from another one of the same name."""
+    with Path(path).open("rb") as file:
+        return file_digest(file, "blake2b").hexdigest()[:32]
 
 
 def _names(paths: Sequence[Path], runs: Sequence[Run]) -> list[str]:
@@ -243,6 +260,8 @@ def _play(
 
 def _summarized(outcomes: Sequence[Outcome]) -> Summary:
     if not any(outcome.result for outcome in outcomes):
-        kinds = ", ".join(sorted({outcome.failure for outcome in outcomes}))
-        raise RunError(f"there is nothing to score: the model gave no answer ({kinds or 'no episodes'})")
+        kinds = Counter(outcome.failure for outcome in outcomes)
+        told = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common()) or "no episodes"
+        last = f". The last one: {outcomes[-1].detail}" if outcomes else ""
+        raise RunError(f"there is nothing to score: the model gave no answer ({told}){last}")
     return summarize(outcomes)

@@ -48,6 +48,8 @@ def show_summary(name: str, summary: Summary, prices: tuple[float, float] | None
     for tries, share in summary.pass_hat.items() if len(summary.pass_hat) > 1 else ():
         table.add_row(f"pass^{tries}", f"{share:.3f}", "")
     console.print(table)
+    if len(summary.pass_hat) > 1 and summary.pass_hat_tasks * len(summary.pass_hat) < summary.episodes:
+        console.print(f"pass^k is of the {counted(summary.pass_hat_tasks, 'task')} of which every try was answered.\n")
     _show_groups("depth", summary.by_depth)
     hardest = sorted(summary.by_workflow, key=lambda name: summary.by_workflow[name]["success_rate"])
     _show_groups("workflow", {name: summary.by_workflow[name] for name in hardest[:_SHOWN_WORKFLOWS]})

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from toolorch_env.core.canonical import canonical_json, plain, rounded
+from toolorch_env.core.canonical import MAX_DEPTH, canonical_json, is_deeper, plain, rounded
 from toolorch_env.core.errors import ToolSchemaError
 from toolorch_env.core.signatures import Signature
 from toolorch_env.core.tools import Tool
@@ -134,11 +134,11 @@ class ToolSet(Mapping[str, Tool]):
         """The call in canonical form. Arguments of an unknown tool are taken as they are.
 
         Raises:
-            ValueError: an argument is not a JSON value.
+            ValueError: an argument is not a JSON value, or is nested more than 64 levels deep.
         """
-        try:
-            if call.tool in self._tools:
-                return canonical_call(call.tool, self.signature(call.tool).read(call.arguments))
-            return canonical_call(call.tool, plain(dict(call.arguments)))
-        except RecursionError:
-            raise ValueError("the arguments are nested too deeply") from None
+        for value in call.arguments.values():
+            if is_deeper(value, MAX_DEPTH):
+                raise ValueError(f"the arguments are nested more than {MAX_DEPTH} levels deep")
+        if call.tool in self._tools:
+            return canonical_call(call.tool, self.signature(call.tool).read(call.arguments))
+        return canonical_call(call.tool, plain(dict(call.arguments)))

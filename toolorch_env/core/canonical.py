@@ -13,6 +13,9 @@ FRACTION_DECIMALS = 4
 MAX_SAFE_FLOAT = 2.0**53
 """Whole floats below this are exact integers; larger ones stay floats."""
 
+MAX_DEPTH = 64
+"""Arguments that are nested deeper are none: not every JSON reader could read them again."""
+
 _NUMBER_STARTS = frozenset("-0123456789")
 _JSON_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
@@ -65,6 +68,14 @@ def rounded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [rounded(item) for item in value]
     return value
+
+
+def is_deeper(value: Any, levels: int) -> bool:
+    """Whether there are lists or objects within each other in ``value``, more than this many of them."""
+    if not isinstance(value, (dict, list, tuple)):
+        return False
+    items = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(is_deeper(item, levels - 1) for item in items)
 
 
 def read_number(text: str) -> int | float | None:

@@ -67,7 +67,9 @@ class Transcript:
         tool_calls: see :data:`ToolCalls`.
 
     Attributes:
-        messages: all so far.
+        messages: all so far, as they went.
+        sent: the same as they are sent. Arguments that are no JSON object stand in one there: some servers read them,
+            and would refuse the whole chat.
         tools: what is offered in each request.
     """
 
@@ -78,22 +80,40 @@ class Transcript:
         if not self._is_native:
             tools = "\n".join(orjson.dumps(tool["function"]).decode() for tool in info["tools"])
             self.messages[0]["content"] += "\n\n" + TOOLS_PROMPT.format(tools=tools)
+        self.sent = self.messages.copy()
 
     def take(self, message: Mapping[str, Any]) -> str:
         """Takes the model's message; returns it as an action."""
         self.messages.append(dict(message))
-        if "tool_calls" in message:
-            return orjson.dumps(message).decode()
-        return message["content"] or ""
+        if "tool_calls" not in message:
+            self.sent.append(self.messages[-1])
+            return message["content"] or ""
+        self.sent.append({**message, "tool_calls": [_legible(call) for call in message["tool_calls"]]})
+        # words beside calls are no part of the action, and may be long
+        return orjson.dumps({"tool_calls": message["tool_calls"]}).decode()
 
     def tell(self, observation: str, info: Mapping[str, Any]) -> None:
         """Takes what the environment answered."""
         calls = self.messages[-1].get("tool_calls", ())
-        if len(calls) != len(info["messages"]) or not self._is_native:  # calls in words are answered in words
-            self.messages.append({"role": "user", "content": observation})
-            return
-        for call, message in zip(calls, info["messages"], strict=True):
-            self.messages.append({**message, "tool_call_id": call["id"]})
+        if len(calls) == len(info["messages"]):
+            pairs = zip(calls, info["messages"], strict=True)
+            told = [{**message, "tool_call_id": call["id"]} for call, message in pairs]
+        else:  # calls in words are answered in words
+            told = [{"role": "user", "content": observation}]
+        self.messages += told
+        self.sent += told
+
+
+def _legible(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A tool call as every server can read it."""
+    written = call["function"]["arguments"]
+    try:
+        if isinstance(orjson.loads(written), dict):
+            return call
+    except orjson.JSONDecodeError:
+        pass
+    wrapped = orjson.dumps({"unreadable": written} if written else {}).decode()
+    return {**call, "function": {**call["function"], "arguments": wrapped}}
 
 
 async def play_chats(
@@ -150,7 +170,7 @@ async def _play_one(env: ToolOrchTextEnv, complete: Complete, job: Job, tool_cal
     has_room = True
     while not env.episode.done and has_room and failure is None:
         try:
-            answers.append(await complete(transcript.messages, transcript.tools, job.policy_seed % 2**31))
+            answers.append(await complete(transcript.sent, transcript.tools, job.policy_seed % 2**31))
         except ChatModelError as error:
             # the model's own limit: the episode stands as it is, and is scored, unless nothing ever had room
             has_room = error.kind != NO_ROOM or not answers

@@ -2,20 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
-from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.core.errors import ConfigurationError, RunError
+from toolorch_env.core.tasks import Task
 from toolorch_env.envs.base import EpisodeEnv
 from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
 from toolorch_env.evaluation.chatting import Chat, ToolCalls, play_chats
 from toolorch_env.evaluation.metrics import episode_result
 from toolorch_env.evaluation.run_files import RunWriter
-from toolorch_env.evaluation.runner import list_jobs, play
+from toolorch_env.evaluation.runner import Job, list_jobs, play
 from toolorch_env.evaluation.runs import (
     FailedEpisode,
     Outcome,
@@ -23,8 +24,10 @@ from toolorch_env.evaluation.runs import (
     RunHeader,
     failed_episode,
     played_episode,
+    same_task,
 )
 from toolorch_env.generation.chat_models import OpenAIChat
+from toolorch_env.generation.mixture import learns
 from toolorch_env.policies.base import Policy, policy_name
 from toolorch_env.rewards import changed_parameters
 
@@ -48,7 +51,7 @@ def make_header(
         policy: name of the policy.
         tasks, tries, seed: see :func:`toolorch_env.evaluation.runner.list_jobs`.
         generator: name of what draws the tasks; by default that of its class.
-        settings: what else the policy is told.
+        settings: what else the policy is told, beside what a text environment tells it.
 
     Raises:
         ConfigurationError: this is no environment of ToolOrch.
@@ -58,7 +61,7 @@ def make_header(
         raise ConfigurationError(f"{env} is no ToolOrch environment")
     return RunHeader(
         policy=policy,
-        settings=settings or {},
+        settings={**(settings or {}), **_told_in_words(unwrapped)},
         env_id=env.spec.id if env.spec is not None else type(unwrapped).__name__,
         snapshot=str(unwrapped.snapshot.path),
         content_hash=unwrapped.snapshot.content_hash,
@@ -73,6 +76,13 @@ def make_header(
         seed=seed,
         task_ids=None if isinstance(tasks, int) else tuple(tasks),
     )
+
+
+def _told_in_words(env: EpisodeEnv) -> dict[str, Any]:
+    if not isinstance(env, ToolOrchTextEnv):
+        return {}
+    names = ("max_response_chars", "system_prompt", "brief_tools")
+    return {name: getattr(env, name) for name in names}
 
 
 def evaluate_policy(
@@ -107,7 +117,7 @@ def evaluate_policy(
         env, name or policy_name(policy), tasks=tasks, tries=tries, seed=seed, generator=generator, settings=settings
     )
     with _Kept(path, header, progress) as kept:
-        jobs = [job for job in list_jobs(tasks, seed, tries) if (job.index, job.attempt) not in kept.outcomes]
+        jobs = kept.left(env, list_jobs(tasks, seed, tries))
         begin = time.perf_counter()
         for job, episode in play(env, policy, jobs):
             seconds = time.perf_counter() - begin
@@ -152,15 +162,12 @@ def evaluate_chat(
         "temperature": chat.temperature,
         "max_tokens": chat.max_tokens,
         "seed": chat.seed,
-        "max_response_chars": unwrapped.max_response_chars,
-        "system_prompt": unwrapped.system_prompt,
-        "brief_tools": unwrapped.brief_tools,
     }
     header = make_header(
         env, f"openai:{chat.model}", tasks=tasks, tries=tries, seed=seed, generator=generator, settings=settings
     )
     with _Kept(path, header, progress) as kept:
-        jobs = [job for job in list_jobs(tasks, seed, tries) if (job.index, job.attempt) not in kept.outcomes]
+        jobs = kept.left(env, list_jobs(tasks, seed, tries))
         asyncio.run(
             play_chats(
                 unwrapped,
@@ -206,11 +213,45 @@ class _Kept:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
+    def left(self, env: gym.Env[Any, Any], jobs: Sequence[Job]) -> list[Job]:
+        """The episodes that are still to be played.
+
+        Raises:
+            RunError: not the same tasks would be drawn as before.
+        """
+        left = [job for job in jobs if (job.index, job.attempt) not in self.outcomes]
+        if left and self._writer is not None and self._writer.played:
+            self._check_draws(env, {(job.index, job.attempt): job for job in jobs}, self._writer.tasks)
+        return left
+
+    def _check_draws(self, env: gym.Env[Any, Any], jobs: Mapping[Key, Job], tasks: Mapping[Key, Task]) -> None:
+        unwrapped = env.unwrapped
+        assert isinstance(unwrapped, EpisodeEnv)
+        if learns(unwrapped.generator):
+            raise RunError(
+                f"{self._path} cannot be gone on with: what its generator draws depends on the results of earlier "
+                "episodes; give another file"
+            )
+        for key, task in tasks.items():
+            env.reset(seed=jobs[key].task_seed, options=jobs[key].options)
+            drawn = unwrapped.episode.task
+            if same_task(drawn) != same_task(task):
+                raise RunError(
+                    f"{self._path} is another run: its task {key[0]} is {task.id!r}, and another generator draws "
+                    f"{drawn.id!r}; give another file, or go on as it was begun"
+                )
+
     def add(self, outcome: Outcome) -> None:
         self.outcomes[outcome.index, outcome.attempt] = outcome
         self._progress()
 
     def write(self, line: PlayedEpisode | FailedEpisode) -> None:
         if self._writer is not None:
+            prompt, completion = self._writer.spent.get((line.index, line.attempt), (0, 0))
+            spent = {
+                "prompt_tokens": line.prompt_tokens + prompt,
+                "completion_tokens": line.completion_tokens + completion,
+            }
+            line = line.model_copy(update=spent)
             self._writer.write(line)
         self.add(line.outcome)

@@ -4,6 +4,7 @@ The first line is the :class:`toolorch_env.evaluation.runs.RunHeader`; each othe
 ``PlayedEpisode`` or a ``FailedEpisode``. Lines come in the order in which episodes end.
 """
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,15 @@ import orjson
 from pydantic import Field, TypeAdapter, ValidationError
 
 from toolorch_env.core.errors import RunError
+from toolorch_env.core.tasks import Task
 from toolorch_env.evaluation.runs import FailedEpisode, Line, Outcome, PlayedEpisode, RunHeader
 from toolorch_env.store.locks import WritingLock
 
 _BEGINNING = b'{"kind":"run"'
 _MAY_DIFFER = frozenset({"toolorch_env", "snapshot"})
 """What may be another one when a run is gone on with: the version, and where the snapshot is."""
+
+_KEPT_TASKS = 20
 
 _LINE: TypeAdapter[RunHeader | PlayedEpisode | FailedEpisode] = TypeAdapter(
     Annotated[RunHeader | PlayedEpisode | FailedEpisode, Field(discriminator="kind")]
@@ -99,8 +103,12 @@ class RunWriter:
         path: the file.
         header: of the run.
 
+    A file that holds a first line and no episode is begun anew, whatever was asked for then.
+
     Attributes:
         played: what was played to its end before.
+        tasks: those of the first episodes among them.
+        spent: tokens, read and written, of episodes that came to nothing and are to be played anew.
 
     Raises:
         RunError: the file is another run or none, cannot be written, or is written by another process now.
@@ -110,6 +118,8 @@ class RunWriter:
         self._path = path
         self._lock = WritingLock(path, RunError, "write to another file")
         self.played: dict[tuple[int, int], Outcome] = {}
+        self.tasks: dict[tuple[int, int], Task] = {}
+        self.spent: dict[tuple[int, int], tuple[int, int]] = {}
         try:
             self._open(header)
         except BaseException:
@@ -118,11 +128,21 @@ class RunWriter:
 
     def _open(self, header: RunHeader) -> None:
         lines, end = _whole_lines(self._path) if self._path.exists() else ([], 0)
+        if len(lines) == 1:
+            list(_lines_of(self._path, lines))  # it has to be a run's
+            lines, end = [], 0
         for line in _lines_of(self._path, lines):
             if isinstance(line, RunHeader):
                 _check_same(self._path, line, header)
-            elif isinstance(line, PlayedEpisode):
-                self.played[line.index, line.attempt] = line.outcome
+                continue
+            key = line.index, line.attempt
+            if isinstance(line, PlayedEpisode):
+                self.played[key] = line.outcome
+                self.spent.pop(key, None)
+                if len(self.tasks) < _KEPT_TASKS:
+                    self.tasks[key] = line.task
+            else:
+                self.spent[key] = line.prompt_tokens, line.completion_tokens
         try:
             self._file = self._path.open("r+b" if self._path.exists() else "wb")
             self._file.truncate(end)
@@ -150,7 +170,8 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # each line was flushed: only one that could not be is left
+            self._file.close()
         self._lock.release()
 
 

@@ -1,5 +1,6 @@
 """The lines of a run: what was evaluated, and each episode that has ended."""
 
+import reprlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ class Outcome:
     Attributes:
         index, attempt: which task, and which time.
         result: what became of it; ``None`` where it came to nothing.
-        failure: then the kind of failure.
+        failure, detail: then the kind of failure, and what was told.
         prompt_tokens, completion_tokens: what a language model's endpoint counted.
         cut_off: number of answers that were cut off at their greatest length, or had no room.
         seconds: wall time.
@@ -36,6 +37,7 @@ class Outcome:
     attempt: int
     result: EpisodeResult | None
     failure: str = ""
+    detail: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cut_off: int = 0
@@ -108,7 +110,8 @@ class PlayedEpisode(Line):
         calls: what came of each call.
         result: what metrics are made of.
         messages: the chat in OpenAI's form, empty for a policy that does not chat.
-        prompt_tokens, completion_tokens: what a language model's endpoint counted.
+        prompt_tokens, completion_tokens: what a language model's endpoint counted, and before, if the episode had come
+            to nothing.
         cut_off: number of answers that were cut off at their greatest length, or had no room.
         seconds: wall time.
     """
@@ -131,7 +134,7 @@ class PlayedEpisode(Line):
     def outcome(self) -> Outcome:
         """What figures are made of."""
         paid = (self.prompt_tokens, self.completion_tokens, self.cut_off)
-        return Outcome(self.index, self.attempt, self.result, "", *paid, self.seconds)
+        return Outcome(self.index, self.attempt, self.result, "", "", *paid, self.seconds)
 
 
 class FailedEpisode(Line):
@@ -144,7 +147,7 @@ class FailedEpisode(Line):
         failure: kind of failure (see :class:`toolorch_env.core.errors.ChatModelError`).
         detail: what was told.
         messages: the chat so far.
-        prompt_tokens, completion_tokens: what the endpoint counted.
+        prompt_tokens, completion_tokens: what the endpoint counted, and before, if the episode had come to nothing.
         seconds: wall time.
     """
 
@@ -163,7 +166,12 @@ class FailedEpisode(Line):
     def outcome(self) -> Outcome:
         """What figures are made of."""
         paid = (self.prompt_tokens, self.completion_tokens, 0)
-        return Outcome(self.index, self.attempt, None, self.failure, *paid, self.seconds)
+        return Outcome(self.index, self.attempt, None, self.failure, self.detail, *paid, self.seconds)
+
+
+def same_task(task: Task) -> tuple[str, str, tuple[str, ...]]:
+    """What makes tasks the same: constraints may give those of one id other queries and tools."""
+    return task.id, task.query, tuple(task.tools)
 
 
 def played_episode(index: int, attempt: int, episode: Episode, **told: Any) -> PlayedEpisode:
@@ -205,7 +213,7 @@ def _writable(step: Step) -> Call | Malformed:
     if isinstance(call, Malformed):
         return Malformed(readable(call.text), readable(call.problem))
     if step.canonical is None:  # such as one with arguments that are no numbers
-        return Malformed(readable(f"{call.tool} {dict(call.arguments)}"), "the arguments are no JSON values")
+        return Malformed(readable(f"{call.tool} {reprlib.repr(dict(call.arguments))}"), step.response.body["detail"])
     return call
 
 

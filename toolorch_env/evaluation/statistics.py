@@ -1,7 +1,7 @@
 """How sure metrics are, and what they come to in parts: intervals, repeated tries, groups of tasks."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from typing import Any
 
@@ -21,7 +21,15 @@ RATES: Mapping[str, tuple[Part, Part]] = {
 }
 """The metrics that are one sum over episodes by another: what is added up above, and below."""
 
+SHARES = ("success_rate", "clean_success_rate", "call_accuracy", "turn_accuracy")
+"""Those of :data:`RATES` that lie in [0, 1]."""
+
 RESAMPLES = 4000
+LEAST_TASKS = 20
+"""With fewer tasks in common no difference is called clear: the bootstrap is too sure of a handful."""
+
+_DRAWN_AT_ONCE = 1_000_000
+"""So many numbers are held at a time, whatever the number of tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +39,12 @@ class Estimate:
     value: float
     low: float
     high: float
+    tasks: int
 
     @property
     def is_clear(self) -> bool:
-        """Of a difference, whether the interval is on one side of 0."""
-        return self.low > 0 or self.high < 0
+        """Of a difference, whether the interval is on one side of 0, and enough tasks say so."""
+        return self.tasks >= LEAST_TASKS and (self.low > 0 or self.high < 0)
 
 
 def estimates(by_task: Sequence[Sequence[EpisodeResult]], seed: int = 0) -> dict[str, Estimate]:
@@ -50,8 +59,8 @@ def estimates(by_task: Sequence[Sequence[EpisodeResult]], seed: int = 0) -> dict
     Raises:
         ValueError: there are no tasks.
     """
-    drawn = _resamples(len(by_task), seed)
-    return {name: _estimate(_ratios(by_task, name, drawn)) for name in RATES}
+    found = _estimated(_ratios(by_task, seed), len(by_task))
+    return {**found, **{name: _at_the_end(found[name]) for name in SHARES}}
 
 
 def differences(
@@ -70,28 +79,40 @@ def differences(
     """
     if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} tasks are not the same tasks")
-    drawn = _resamples(len(first), seed)
-    return {name: _estimate(_ratios(second, name, drawn) - _ratios(first, name, drawn)) for name in RATES}
+    return _estimated(_ratios(second, seed) - _ratios(first, seed), len(first))
 
 
-def _resamples(count: int, seed: int) -> np.ndarray:
-    """How often each task is drawn, in each resample after the first one, which is the tasks themselves."""
+def _ratios(by_task: Sequence[Sequence[EpisodeResult]], seed: int) -> np.ndarray:
+    """Each of :data:`RATES` (columns) of the tasks themselves, in the first row, and of each resample of them."""
+    count = len(by_task)
     if not count:
         raise ValueError("there are no episodes to estimate from")
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    return np.vstack([np.ones(count, np.int64), drawn])
+    above, below = (
+        np.array([[sum(map(part, tries)) for part in parts] for tries in by_task], float)
+        for parts in zip(*RATES.values(), strict=True)
+    )
+    rng, rows = np.random.default_rng(seed), max(1, _DRAWN_AT_ONCE // count)
+    ratios = [above.sum(0, keepdims=True) / below.sum(0)]
+    for begin in range(0, RESAMPLES, rows):
+        drawn = rng.multinomial(count, np.full(count, 1 / count), size=min(rows, RESAMPLES - begin))
+        ratios.append((drawn @ above) / (drawn @ below))
+    return np.vstack(ratios)
 
 
-def _ratios(by_task: Sequence[Sequence[EpisodeResult]], name: str, drawn: np.ndarray) -> np.ndarray:
-    above, below = RATES[name]
-    sums = np.array([[sum(map(above, tries)), sum(map(below, tries))] for tries in by_task], float)
-    found: np.ndarray = (drawn @ sums[:, 0]) / (drawn @ sums[:, 1])
-    return found
+def _estimated(values: np.ndarray, tasks: int) -> dict[str, Estimate]:
+    columns = np.vstack([values[0], np.quantile(values[1:], [0.025, 0.975], axis=0)]).T.tolist()
+    return {name: Estimate(value, low, high, tasks) for name, (value, low, high) in zip(RATES, columns, strict=True)}
 
 
-def _estimate(values: np.ndarray) -> Estimate:
-    low, high = np.quantile(values[1:], [0.025, 0.975])
-    return Estimate(float(values[0]), float(low), float(high))
+def _at_the_end(share: Estimate) -> Estimate:
+    """A share; where all tasks came to 0, or all to 1, with the exact bound of a share (Clopper and Pearson, 1934).
+
+    All resamples are the same there, which says nothing of how many tasks there were.
+    """
+    if share.low < share.high or share.value not in (0.0, 1.0):
+        return share
+    off = 1 - 0.025 ** (1 / share.tasks)
+    return replace(share, high=off) if share.value == 0 else replace(share, low=1 - off)
 
 
 def pass_hat(by_task: Sequence[Sequence[EpisodeResult]], tries: int) -> float:

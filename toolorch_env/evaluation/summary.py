@@ -18,7 +18,9 @@ class Summary:
         episodes: number of episodes that were played to their end; all figures but the last three are about them.
         tasks: number of different tasks that they are of.
         metrics: each metric and its 95% interval (see :data:`toolorch_env.evaluation.statistics.RATES`).
-        pass_hat: for k = 1, 2, ... the chance that k tries at a task all succeed.
+        pass_hat: for k = 1, 2, ... the chance that k tries at a task all succeed, over the tasks that were tried most
+            often: where tries came to nothing, these are not all.
+        pass_hat_tasks: how many tasks these are, counting one that was drawn twice as two.
         errors: number of failed calls by kind.
         by_workflow, by_depth: for each workflow and each depth the number of episodes and the rates.
         failures: number of episodes that came to nothing, by what was wrong with the model's answer.
@@ -30,6 +32,7 @@ class Summary:
     tasks: int
     metrics: dict[str, Estimate]
     pass_hat: dict[int, float]
+    pass_hat_tasks: int
     errors: dict[str, int]
     by_workflow: dict[str, dict[str, float]]
     by_depth: dict[int, dict[str, float]]
@@ -67,11 +70,14 @@ def summarize(outcomes: Iterable[Outcome]) -> Summary:
             tries.setdefault(outcome.index, []).append(outcome.result)
     results = [result for own in tries.values() for result in own]
     by_task = list(grouped(results, lambda r: r.task_id).values())  # a task may be drawn more than once
+    most = max(map(len, tries.values()), default=0)
+    tried_most = [own for own in tries.values() if len(own) == most]
     return Summary(
         episodes=len(results),
         tasks=len(by_task),
         metrics=estimates(by_task),
-        pass_hat={k: pass_hat(list(tries.values()), k) for k in range(1, max(map(len, tries.values()), default=0) + 1)},
+        pass_hat={k: pass_hat(tried_most, k) for k in range(1, most + 1)},
+        pass_hat_tasks=len(tried_most),
         errors=aggregate(results, 0).errors,
         by_workflow={str(name): _rates(own) for name, own in grouped(results, lambda r: r.workflow).items()},
         by_depth={int(str(depth)): _rates(own) for depth, own in grouped(results, lambda r: r.depth).items()},

@@ -46,14 +46,19 @@ Complete = Callable[[Messages, Sequence[Mapping[str, Any]], int], Awaitable[Comp
 """Gives a model's completion of messages, with these tools on offer; the number tells apart equal requests. Raises
 ChatModelError."""
 
-_LONGEST_PAUSE = 10.0
-"""Seconds that are left for each pause between retries."""
+_LONGEST_PAUSE = 60.0
+"""Seconds that are left for each pause between retries: the package ``openai`` waits no longer where it is told to."""
+
+_TOLD_CHARACTERS = 300
+"""So much is told of an endpoint's own words about an error."""
 
 NO_ROOM = "no room"
 """Kind of the failure of messages that are longer than the model's context."""
 
 _ODD = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
 """What reading an answer may raise that is no completion."""
+
+_SAID = frozenset({"content", "refusal", "tool_calls"})
 
 _NO_ROOM_CODES = ("context_length_exceeded", "exceed_context_size_error")
 
@@ -153,9 +158,11 @@ class OpenAIChat:
         import httpx
         import openai
 
+        # OpenAI's newer models refuse the name that all other servers understand
+        most = "max_completion_tokens" if client.base_url.host.endswith("openai.com") else "max_tokens"
         options = {
             "temperature": self.temperature,
-            "max_tokens": self.max_tokens,
+            most: self.max_tokens,
             "seed": None if self.seed is None else self.seed + number,
             "tools": list(tools) or None,
         }
@@ -169,11 +176,11 @@ class OpenAIChat:
             return _completion(answer.json())
         except (openai.APITimeoutError, TimeoutError):
             raise ChatModelError(f"no answer within {self.timeout:g} s", "timeout") from None
-        except openai.APIStatusError as error:  # its text is left out: it may repeat the key
-            told = f"status {error.status_code}"
+        except openai.APIStatusError as error:
             if _says_that_there_is_no_room(error.body):
                 raise ChatModelError("the messages are longer than the model's context", NO_ROOM) from None
-            raise ChatModelError(f"{told}{_HINTS.get(error.status_code, '')}", told) from None
+            kind, hint = f"status {error.status_code}", _HINTS.get(error.status_code, "")
+            raise ChatModelError(f"{kind}{hint}{_own_words(error.body, client.api_key)}", kind) from None
         except openai.APIConnectionError:
             where = urlsplit(str(client.base_url)).netloc.rpartition("@")[2]
             raise ChatModelError(f"{where} cannot be reached, or broke off", "unreachable") from None
@@ -189,20 +196,33 @@ def _says_that_there_is_no_room(body: Any) -> bool:
     return not named.isdisjoint(_NO_ROOM_CODES) or "maximum context length" in str(body.get("message"))
 
 
+def _own_words(body: Any, key: str) -> str:
+    """What an endpoint says of an error, without the key, which it may repeat."""
+    message = body.get("message") if isinstance(body, Mapping) else None
+    if not isinstance(message, str) or not message.strip():
+        return ""
+    told = readable(" ".join(message.replace(key, "(the key)").split()))
+    return f" ({told[:_TOLD_CHARACTERS]})"
+
+
 def _completion(answer: Any) -> Completion:
     """What an answer says.
 
     Raises:
-        AttributeError, LookupError, TypeError, ValueError: it is no completion.
+        AttributeError, LookupError, TypeError, ValueError: it is no completion, or tells of an error.
     """
     choice = answer["choices"][0]
     told = choice["message"]
+    if answer.get("error") or choice.get("error") or choice.get("finish_reason") == "error":
+        raise ValueError("an error that came with status 200")
+    if _SAID.isdisjoint(told):
+        raise LookupError("a message that says nothing")
     content = told.get("content")
     message: dict[str, Any] = {
         "role": "assistant",
         "content": _text(told.get("refusal") if content is None else content),
     }
-    calls = [_tool_call(call) for call in told.get("tool_calls") or ()]
+    calls = [_tool_call(call, number) for number, call in enumerate(told.get("tool_calls") or ())]
     if calls:
         message["tool_calls"] = calls
     usage = answer.get("usage") or {}
@@ -214,12 +234,12 @@ def _completion(answer: Any) -> Completion:
     )
 
 
-def _tool_call(call: Any) -> dict[str, Any]:
+def _tool_call(call: Any, number: int) -> dict[str, Any]:
     arguments = call["function"].get("arguments")
     if isinstance(arguments, dict):  # some servers give the object itself
         arguments = orjson.dumps(arguments).decode()
     function = {"name": _text(call["function"]["name"]) or "", "arguments": _text(arguments) or ""}
-    return {"id": _text(call.get("id")) or "", "type": "function", "function": function}
+    return {"id": _text(call.get("id")) or f"call_{number}", "type": "function", "function": function}
 
 
 def _text(text: Any) -> str | None:

@@ -109,6 +109,13 @@ class Mixture:
         return self.members[self.names.index(name)], inner
 
 
+def learns(generator: TaskGenerator) -> bool:
+    """Whether what a generator draws depends on the results that it was told."""
+    if isinstance(generator, Mixture):
+        return any(map(learns, generator.members))
+    return isinstance(generator, Reporting)
+
+
 def leaves(generator: TaskGenerator) -> Iterator[TaskGenerator]:
     """The generators that a generator of generators draws from in the end, in order; itself, if it is none."""
     members: tuple[TaskGenerator, ...] = getattr(generator, "members", ())

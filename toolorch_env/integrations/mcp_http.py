@@ -109,8 +109,8 @@ class _Served:
             raise ConfigurationError(f"the answer is a text, not {answer!r}")
         played = session.finish(answer)
         if session.id not in self._finished:
-            self._finished.add(session.id)
             self._on_end(played)
+            self._finished.add(session.id)
         return Response(played.model_dump_json(), media_type="application/json")
 
     async def end(self, request: Request) -> Response:

@@ -11,8 +11,8 @@ from toolorch_env.envs.call_graph import BOX
 from toolorch_env.evaluation.metrics import EpisodeResult
 from toolorch_env.evaluation.report.views import FailureView, TranscriptView, transcript_view
 from toolorch_env.evaluation.run_files import Run
-from toolorch_env.evaluation.runs import RunHeader, play_again, replay_of, reward_of
-from toolorch_env.evaluation.statistics import Estimate, differences
+from toolorch_env.evaluation.runs import RunHeader, play_again, replay_of, reward_of, same_task
+from toolorch_env.evaluation.statistics import LEAST_TASKS, Estimate, differences
 from toolorch_env.evaluation.summary import Summary, summarize
 from toolorch_env.store.bundled import open_snapshot
 from toolorch_env.store.snapshot import Snapshot
@@ -79,6 +79,7 @@ def render_report(
     document: str = environment.get_template("report.html.jinja").render(
         runs=views,
         differences=_differences(runs),
+        least_tasks=LEAST_TASKS,
         charts=[
             ("Shares of tasks and calls, with 95% intervals", charts.shares_chart(summaries)),
             ("Success by depth of the solution", charts.depth_chart(summaries)),
@@ -120,12 +121,12 @@ def _snapshot_of(header: RunHeader, snapshots: Sequence[Snapshot]) -> Snapshot:
 def _differences(runs: Sequence[tuple[str, Run]]) -> list[tuple[int, int, dict[str, Estimate]]]:
     """Of each run to the first one: its number, how many tasks both have played, by how much its metrics are above.
 
-    Returns of different rewards are not compared.
+    Runs that were answered or limited in another way are not compared, nor are returns of different rewards.
     """
     found = []
-    first, scored = _by_task(runs[0][1]), _scored_by(runs[0][1])
+    first, played, scored = _by_task(runs[0][1]), _played_under(runs[0][1]), _scored_by(runs[0][1])
     for number, (_, run) in enumerate(runs[1:], 1):
-        own = _by_task(run)
+        own = _by_task(run) if _played_under(run) == played else {}
         both = sorted(first.keys() & own.keys())
         if both:
             above = differences([first[key] for key in both], [own[key] for key in both])
@@ -135,12 +136,16 @@ def _differences(runs: Sequence[tuple[str, Run]]) -> list[tuple[int, int, dict[s
     return found
 
 
+def _played_under(run: Run) -> tuple[str, str, int]:
+    return run.header.content_hash, run.header.on_miss, run.header.max_calls
+
+
 def _scored_by(run: Run) -> tuple[str, dict[str, Any]]:
     return run.header.reward, run.header.reward_parameters
 
 
-def _by_task(run: Run) -> dict[str, list[EpisodeResult]]:
-    found: dict[str, list[EpisodeResult]] = {}
+def _by_task(run: Run) -> dict[tuple[str, str, tuple[str, ...]], list[EpisodeResult]]:
+    found: dict[tuple[str, str, tuple[str, ...]], list[EpisodeResult]] = {}
     for episode in run.episodes:
-        found.setdefault(episode.task.id, []).append(episode.result)
+        found.setdefault(same_task(episode.task), []).append(episode.result)
     return found

@@ -57,7 +57,8 @@ class TranscriptView:
         query: parts of the query, and whether each is a mentioned value.
         graph: the call graph.
         calls: all calls.
-        answer: the agent's last words, ``None`` where the call limit ended the episode.
+        answer: the agent's last words, ``None`` where the call limit, or the model's context, ended the
+            episode.
     """
 
     number: int
