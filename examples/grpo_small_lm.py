@@ -93,7 +93,7 @@ def measure(model: Any, tokenizer: Any, arguments: argparse.Namespace) -> dict[s
 
 def solved(env: dict[str, Any], seed: int, tokenizer: Any) -> dict[str, list[int]]:
     """The known solution as tokens, and which of them the model is to learn: those of its own messages."""
-    chat = TokenChat(TextChat(env, seed=seed), tokenizer)
+    chat = TokenChat(TextChat(env, seed=seed), tokenizer, max_tokens=1_000_000)  # however long it is
     while not chat.done:
         chat.take([*tokenizer(chat.chat.solution() or "Done.")["input_ids"], tokenizer.eos_token_id])
     mask = [0] * len(chat.prompt_ids) + chat.mask

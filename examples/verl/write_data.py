@@ -7,6 +7,7 @@
 The options of ``python -m verl.trainer.main_ppo`` that make it play them, beside those of the model and the engine::
 
     data.train_files=data/train.parquet data.val_files=data/test.parquet data.return_raw_chat=True
+    data.max_prompt_length=4096 data.max_response_length=4096
     actor_rollout_ref.rollout.mode=async
     actor_rollout_ref.rollout.agent.agent_loop_config_path=agent_loop.yaml
 """

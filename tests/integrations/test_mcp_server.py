@@ -26,9 +26,11 @@ from mcp import Client, StdioServerParameters
 from starlette.applications import Starlette
 
 from toolorch_env.cli.serve import loopback_names
-from toolorch_env.core.errors import ConfigurationError, SessionError
+from toolorch_env.core.errors import ConfigurationError, RunError, SessionError
 from toolorch_env.evaluation.run_files import read_run
 from toolorch_env.evaluation.runs import PlayedEpisode
+from toolorch_env.generation.curriculum import Curriculum
+from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.integrations.mcp_http import make_app
 from toolorch_env.integrations.sessions import SessionStore
 
@@ -134,7 +136,7 @@ def test_a_server_that_is_ended_by_a_signal_writes_what_was_played(number: int, 
 @pytest.mark.parametrize("mode", MODES)
 def test_an_agent_plays_over_http_and_is_scored(mode: Any) -> None:
     ended: list[PlayedEpisode] = []
-    with served(make_app(SessionStore(text_env()), on_end=ended.append)) as url:
+    with served(make_app(SessionStore(text_env(), on_end=ended.append))) as url:
 
         async def play() -> None:
             begun = httpx.post(f"{url}/sessions", json={"seed": 5}).json()
@@ -209,6 +211,9 @@ def test_bad_requests_are_told() -> None:
             (b"[]", "JSON object"),
             (b'{"seed": "x"}', "a seed is"),
             (b'{"seed": -1}', "a seed is"),
+            (b'{"seed": true}', "a seed is"),
+            (b'{"sede": 1}', "there is no 'sede'"),
+            (b'{"options": []}', "mapping"),
             (b'{"options": {"color": 1}}', "color"),
             (b'{"options": {"task_id": "nothing"}}', "nothing"),
             (b'{"options": 5}', "mapping"),
@@ -263,6 +268,16 @@ def test_the_loopback_interface_goes_by_all_its_names() -> None:
     assert loopback_names("0.0.0.0") is None
 
 
+def test_pages_of_other_hosts_may_not_ask() -> None:
+    """A browser lets any page send such a request to the loopback interface, and says whose page it is."""
+    with served(make_app(SessionStore(text_env(), most=2), hosts=loopback_names("127.0.0.1"))) as url:
+        for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example", "http://[bad", ""):
+            answer = httpx.post(f"{url}/sessions", content=b"{}", headers={"Origin": origin})
+            assert (answer.status_code, "other hosts" in answer.json()["error"]) == (403, True)
+        for origin in (url, "http://localhost:3000", "http://[::1]"):
+            assert httpx.post(f"{url}/sessions", headers={"Origin": origin}).status_code in (201, 503)
+
+
 def test_names_that_were_rebound_are_refused() -> None:
     with served(make_app(SessionStore(text_env()), hosts=["127.0.0.1"])) as url:
         assert httpx.post(f"{url}/sessions", headers={"Host": "evil.example"}).status_code == 400
@@ -289,6 +304,63 @@ def test_idle_sessions_are_dropped_and_others_are_not() -> None:
     now[0] = 100
     assert store.drop_idle() == 2
     assert len(store) == 0
+
+
+def test_what_was_played_is_handed_over_once_however_a_session_ends() -> None:
+    now, ended = [0.0], list[PlayedEpisode]()
+    store = SessionStore(text_env(), idle_seconds=10, on_end=ended.append, clock=lambda: now[0])
+    finished, forgotten, idle, unused, open_ = (store.begin(seed=seed) for seed in range(5))
+    for session in (finished, forgotten, idle, open_):
+        first = session.episode.task.reference[0]
+        session.call(first.tool, first.arguments)
+    store.finish(finished.id, "Done.")
+    store.finish(finished.id)
+    store.end(forgotten.id)
+    now[0] = 8
+    store.get(open_.id)
+    now[0] = 15
+    assert store.drop_idle() == 3
+    assert [played.index for played in ended] == [finished.index, idle.index]
+    assert store.close() == 1
+    assert [played.index for played in ended] == [finished.index, idle.index, open_.index]
+    assert all(played.result.complete_calls == 1 for played in ended)
+    assert unused.index not in [played.index for played in ended]
+
+
+def test_what_cannot_be_kept_now_is_kept_later() -> None:
+    """A disk may be full for a while."""
+    now, ended = [0.0], list[PlayedEpisode]()
+
+    def keep(played: PlayedEpisode) -> None:
+        if now[0] < 100:
+            raise RunError("no space left on device")
+        ended.append(played)
+
+    store = SessionStore(text_env(), idle_seconds=10, on_end=keep, clock=lambda: now[0])
+    with served(make_app(store)) as url:
+        begun = httpx.post(f"{url}/sessions", json={"seed": 1}).json()
+        one = f"{url}/sessions/{begun['id']}/finish"
+        assert httpx.post(one).status_code == 500
+        assert httpx.post(one).json() == {"error": "no space left on device"}
+        left = store.begin(seed=2)
+        left.call("nothing", {})
+        now[0] = 50
+        assert (store.drop_idle(), len(store)) == (0, 2)
+        now[0] = 200
+        assert (store.drop_idle(), len(store)) == (2, 0)
+    assert [played.index for played in ended] == [0, left.index]
+
+
+def test_a_generator_that_learns_is_told_how_sessions_end() -> None:
+    curriculum = Curriculum(WorkflowGenerator(LIBRARY), [{}, {}], window=4, up=0.5)
+    store = SessionStore(text_env(generator=curriculum))
+    for seed in range(4):
+        session = store.begin(seed=seed)
+        for call in session.episode.task.reference:
+            session.call(call.tool, call.arguments)
+        store.finish(session.id)
+        store.finish(session.id)
+    assert curriculum.state.level == 1
 
 
 def test_the_same_seed_is_the_same_task_for_all_of_a_group() -> None:

@@ -21,8 +21,9 @@ from nemo_gym.base_resources_server import BaseResourcesServerConfig
 from nemo_gym.openai_utils import NeMoGymResponse
 from nemo_gym.server_utils import ServerClient
 
-from toolorch_env.core.errors import EpisodeError
+from toolorch_env.core.errors import ConfigurationError, EpisodeError
 from toolorch_env.core.tasks import Task
+from toolorch_env.integrations import nemo_gym
 from toolorch_env.integrations.nemo_gym import ToolOrchServer, dataset
 from toolorch_env.integrations.text_chats import text_env
 
@@ -113,6 +114,26 @@ def test_a_group_plays_the_same_episode_each_on_its_own() -> None:
     assert asyncio.run(server.step(response(call), row, "two"))[1] > 0
     with pytest.raises(EpisodeError, match="no episode"):
         asyncio.run(server.step(response(call), row, "one"))
+
+
+def test_rollouts_that_are_given_up_are_told_of_and_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent has a limit of its own, and a model may not answer: then no last message comes."""
+    (row,) = dataset(1, env=CONFIG)
+    server = make_server()
+    for number in range(50):
+        asyncio.run(server.reset(row, str(number)))
+    *_, told = asyncio.run(server.step(response(called(task_of(row).reference[0], 0)), row, "0"))
+    assert (told["success"], told["calls"]) == (0.0, 1.0)
+    monkeypatch.setattr(nemo_gym, "IDLE_SECONDS", 0.0)
+    asyncio.run(server.reset(row, "another"))
+    assert list(server.session_state) == ["another"]
+
+
+def test_a_row_without_a_seed_is_refused() -> None:
+    (row,) = dataset(1, env=CONFIG)
+    del row["seed"]
+    with pytest.raises(ConfigurationError, match="no seed"):
+        asyncio.run(make_server().reset(row, "one"))
 
 
 @pytest.mark.long

@@ -98,6 +98,39 @@ def test_names_that_were_rebound_are_refused() -> None:
         assert httpx.get(f"{url}/health").status_code == 200
 
 
+def test_pages_of_other_hosts_may_not_ask() -> None:
+    async def reset(url: str, origin: str) -> str:
+        async with ToolOrchClient(base_url=url, headers={"Origin": origin}) as env:
+            return (await env.reset(seed=1)).observation.task_id
+
+    with served(hosts=["127.0.0.1"]) as url:
+        assert asyncio.run(reset(url, url))
+        with pytest.raises(ConnectionError):
+            asyncio.run(reset(url, "https://evil.example"))
+        assert httpx.get(f"{url}/health", headers={"Origin": "https://evil.example"}).status_code == 403
+
+
+def test_a_session_that_was_idle_is_dropped_and_not_played_on() -> None:
+    async def wait(url: str) -> None:
+        async with ToolOrchClient(base_url=url) as one:
+            await one.reset(seed=1)
+            await asyncio.sleep(8)  # the server looks every 5 seconds
+            async with ToolOrchClient(base_url=url) as other:
+                assert (await other.reset(seed=2)).observation.task_id
+                for play_on in (lambda: one.step(ToolOrchAction(message="Done.")), lambda: one.reset(seed=1)):
+                    with pytest.raises(RuntimeError, match="idle for too long"):
+                        await play_on()
+
+    with served(sessions=1, idle_seconds=1) as url:
+        asyncio.run(wait(url))
+
+
+def test_what_is_wrong_is_told() -> None:
+    with served(constraints={"min_steps": 50}) as url:
+        answer = httpx.post(f"{url}/reset", json={})
+        assert (answer.status_code, "min_steps" in answer.json()["error"]) == (400, True)
+
+
 def test_the_command_serves() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

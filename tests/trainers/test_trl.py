@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,12 +21,17 @@ from transformers.utils import get_json_schema
 from trl import GRPOConfig
 
 from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.generation.curriculum import Curriculum
+from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.integrations.text_chats import TextChat, chat_rows
 from toolorch_env.integrations.token_chats import TokenChat, end_tokens
 from toolorch_env.integrations.trl import Rollouts, TurnGRPOTrainer, total_reward, turn_advantages, write_on
 from toolorch_env.integrations.trl_tools import environment_factory
 
-ENV = {"snapshot": str(snapshot_path("library")), "constraints": {"distractor_tools": 0, "distractions": 0}}
+ENV: dict[str, Any] = {
+    "snapshot": str(snapshot_path("library")),
+    "constraints": {"distractor_tools": 0, "distractions": 0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -88,19 +94,23 @@ def test_a_step_of_grpo_with_rewards_for_each_message(tokenizer: Any, model: Any
     log = next(entry for entry in trainer.state.log_history if "reward" in entry)
     assert log["reward"] == pytest.approx(0.25)  # one of four is solved
 
+    # all four have a first message, after which one earns 1 and the others nothing; nobody else has a second one
     (inputs,) = seen
-    advantages = inputs["advantages"]
-    assert advantages.shape == inputs["completion_ids"].shape
+    advantages, ids, own = inputs["advantages"], inputs["completion_ids"], inputs["tool_mask"].bool()
+    assert advantages.shape == ids.shape
+    (first, *others), spread = [1.0, 0.0, 0.0, 0.0], 0.5 + 1e-4
+    message = TextChat(ENV, seed=3).solution() or ""
+    end = tokenizer.eos_token
     solved = int((advantages > 0).any(1).nonzero()[0, 0])
-    chat = TextChat(ENV, seed=3)
-    count = 0
-    while (message := chat.solution()) is not None:
-        chat.send(message)
-        count += 1
-    own = advantages[solved][advantages[solved] != 0]
-    assert own[0] > 0
+    for episode in range(4):
+        value, said = (
+            ((first - 0.25) / spread, message) if episode == solved else ((others[0] - 0.25) / spread, "Done.")
+        )
+        earning = (advantages[episode] != 0) & own[episode]
+        assert advantages[episode][earning].tolist() == pytest.approx([value] * int(earning.sum()))
+        assert tokenizer.decode(ids[episode][earning]) == said + end
     assert len({tuple(chat.prompt[-1].items()) for chat in rollouts.chats}) == 1  # the group plays the same episode
-    assert count > 1
+    assert tokenizer.decode(ids[solved][own[solved]]).count(end) > 2  # there are more messages than the first
 
 
 def test_a_step_with_what_the_model_itself_writes(tokenizer: Any, model: Any, tmp_path: Path) -> None:
@@ -112,6 +122,58 @@ def test_a_step_with_what_the_model_itself_writes(tokenizer: Any, model: Any, tm
     )  # fmt: skip
     trainer.train()
     assert trainer.state.global_step == 1
+
+
+def test_it_samples_as_the_trainer_is_told_to(tokenizer: Any, model: Any, tmp_path: Path) -> None:
+    """Not as the model's own configuration says."""
+    rows, seen = chat_rows(1, env=ENV), list[dict[str, Any]]()
+    generate = model.generate
+
+    def recording(**given: Any) -> Any:
+        seen.append(given)
+        return generate(**given)
+
+    model.generate = recording
+    told = {"temperature": 0.7, "top_p": 0.9, "min_p": 0.2, "repetition_penalty": 1.3}
+    trainer = TurnGRPOTrainer(
+        model=model, reward_funcs=total_reward, processing_class=tokenizer,
+        args=arguments(tmp_path, **told, generation_kwargs={"no_repeat_ngram_size": 3}),
+        train_dataset=Dataset.from_list([{"prompt": row["prompt"]} for row in rows]),
+        rollout_func=Rollouts(rows, max_turn_tokens=8),
+    )  # fmt: skip
+    trainer.train()
+    for name, value in {**told, "no_repeat_ngram_size": 3, "max_new_tokens": 8, "do_sample": True}.items():
+        assert all(given[name] == value for given in seen), name
+
+
+def test_what_cannot_be_trained_on_is_refused(tokenizer: Any, model: Any, tmp_path: Path) -> None:
+    rows = chat_rows(1, env=ENV)
+    data = Dataset.from_list([{"prompt": row["prompt"]} for row in rows])
+    with pytest.raises(ConfigurationError, match="total_reward"):
+        TurnGRPOTrainer(
+            model=model, reward_funcs=[total_reward, lambda turn_rewards, **_: [0.0] * len(turn_rewards)],
+            args=arguments(tmp_path), processing_class=tokenizer, train_dataset=data, rollout_func=Rollouts(rows),
+        )  # fmt: skip
+    with pytest.raises(ConfigurationError, match="same prompt"):
+        Rollouts([*rows, *chat_rows(1, env={**ENV, "reward": "binary"})])
+    assert Rollouts([*rows, *rows])
+    with pytest.raises(ConfigurationError, match="use_vllm=False"):
+        Rollouts(rows)([rows[0]["prompt"]], SimpleNamespace(use_vllm=True))
+
+
+@pytest.mark.parametrize("most", [1, 30, 60, 100, 200, 400])
+def test_no_completion_is_longer_than_it_may_be(tokenizer: Any, most: int) -> None:
+    """A message is cut off; an answer that has no room is left out, so that nothing ends in the midst of one."""
+    for seed in range(5):
+        whole, chat = (TokenChat(TextChat(ENV, seed=seed), tokenizer, max_tokens=n) for n in (100_000, most))
+        told = [*tokenizer(TextChat(ENV, seed=seed).solution())["input_ids"], tokenizer.eos_token_id]
+        for played in (whole, chat):
+            played.take(list(told))
+        assert len(chat.mask) == len(chat.ids) - len(chat.prompt_ids) == chat.ends[-1] <= most
+        assert chat.ids == whole.ids[: len(chat.ids)]
+        if len(whole.mask) >= most:
+            assert chat.done
+            assert chat.mask == [1] * min(most, len(told))
 
 
 @pytest.mark.parametrize("eos", ["<|im_end|>", "<|endoftext|>"])
@@ -290,6 +352,32 @@ def test_a_group_plays_the_same_episode_and_earns_what_it_did() -> None:
     assert "ended" in getattr(group[1], task.reference[0].tool)(**task.reference[0].arguments)
     group[0].reset(seed=4)
     assert group[0].get_reward() == 0.0
+
+
+def test_every_tool_that_is_shown_is_on_offer() -> None:
+    made = environment_factory(**ENV)()
+    made.reset(seed=1)
+    for tool in made._env.snapshot.tools:
+        assert "There is no tool" not in made._call(tool, {})
+
+
+def test_the_factory_refuses_rows_that_would_play_something_else() -> None:
+    made = environment_factory(**ENV)()
+    with pytest.raises(ConfigurationError, match="no seed"):
+        made.reset(prompt="?")
+    with pytest.raises(ConfigurationError, match="environment_factory"):
+        made.reset(**chat_rows(1, env=ENV)[0])
+
+
+def test_a_curriculum_follows_the_episodes_of_the_factory() -> None:
+    curriculum = Curriculum(WorkflowGenerator(ENV["snapshot"]), [{}, {}], window=4, up=0.5)
+    made = environment_factory(snapshot=ENV["snapshot"], generator=curriculum)()
+    for seed in range(4):
+        made.reset(seed=seed)
+        for call in made._env.episode.task.reference:
+            getattr(made, call.tool)(**call.arguments)
+        assert made.get_reward() == made.get_reward() == pytest.approx(1.0)
+    assert curriculum.state.level == 1
 
 
 def test_a_step_of_grpo_with_the_factory(tokenizer: Any, model: Any, tmp_path: Path) -> None:

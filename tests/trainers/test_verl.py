@@ -18,6 +18,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopOutput, DictConfigW
 from verl.utils.dataset.rl_dataset import RLHFDataset
 from verl.workers.rollout.replica import TokenOutput
 
+from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.integrations.text_chats import TextChat
 from toolorch_env.integrations.verl import ToolOrchAgentLoop, dataset
 
@@ -58,8 +59,11 @@ class SolvingServer:
         return TokenOutput(token_ids=ids, log_probs=[-0.5] * len(ids))
 
 
-def play(server: Any, tokenizer: Any, row: dict[str, Any], length: int = 4096) -> AgentLoopOutput:
-    config = OmegaConf.create({"actor_rollout_ref": {"rollout": {"response_length": length}}})
+def play(
+    server: Any, tokenizer: Any, row: dict[str, Any], length: int = 4096, prompt_length: int = 4096
+) -> AgentLoopOutput:
+    lengths = {"response_length": length, "prompt_length": prompt_length}
+    config = OmegaConf.create({"actor_rollout_ref": {"rollout": lengths}})
 
     async def run() -> AgentLoopOutput:
         loop = ToolOrchAgentLoop(
@@ -97,11 +101,23 @@ def test_a_group_plays_the_same_episode_with_a_real_model(tokenizer: Any) -> Non
     assert len({tuple(output.response_ids) for output in group}) > 1
 
 
-def test_responses_are_as_long_as_there_is_room(tokenizer: Any) -> None:
+@pytest.mark.parametrize("length", [10, 30, 60, 100, 150, 300])
+def test_responses_are_no_longer_than_there_is_room(tokenizer: Any, length: int) -> None:
     (row,) = dataset(1, env=ENV)
-    output = play(SolvingServer(tokenizer, row["seed"]), tokenizer, row, length=30)
-    assert len(output.response_ids) == len(output.response_mask) == 30
-    assert max(output.extra_fields["turn_ends"]) <= 30
+    output = play(SolvingServer(tokenizer, row["seed"]), tokenizer, row, length=length)
+    assert len(output.response_ids) == len(output.response_mask) == len(output.response_logprobs or ()) <= length
+    assert output.extra_fields["turn_ends"][-1] == len(output.response_ids)
+
+
+def test_a_prompt_that_is_longer_than_prompts_may_be_is_told(tokenizer: Any) -> None:
+    """verl would not pad it, and fail where it puts rows together; and cut off, it tells no tools."""
+    (row,) = dataset(1, env=ENV)
+    length = len(play(SolvingServer(tokenizer, 0), tokenizer, row).prompt_ids)
+    assert play(SolvingServer(tokenizer, 0), tokenizer, row, prompt_length=length)
+    with pytest.raises(ConfigurationError, match=f"data.max_prompt_length is {length - 1}"):
+        play(SolvingServer(tokenizer, 0), tokenizer, row, prompt_length=length - 1)
+    with pytest.raises(ConfigurationError, match="no seed"):
+        play(SolvingServer(tokenizer, 0), tokenizer, {"env": ENV})
 
 
 def test_the_example_writes_data_that_verl_reads_and_the_loop_plays(tokenizer: Any, tmp_path: Path) -> None:

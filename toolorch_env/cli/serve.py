@@ -68,11 +68,12 @@ def mcp(
         checked_token(host)  # before a file is begun
     env = make_env("ToolOrchText-v0", snapshot, asked, generator=generator, reward=reward)
     _needs_extra()
-    store = SessionStore(cast("ToolOrchTextEnv", env.unwrapped), most=sessions, idle_seconds=60 * idle_minutes)
     with ExitStack() as stack:
         keep = _keeper(stack, out, env, seed)
+        plain = cast("ToolOrchTextEnv", env.unwrapped)
+        store = SessionStore(plain, most=sessions, idle_seconds=60 * idle_minutes, on_end=keep)
         if http:
-            _serve_mcp(store, host, port, keep)
+            _serve_mcp(store, host, port)
             return
         from toolorch_env.integrations.mcp_server import serve_stdio
 
@@ -131,10 +132,10 @@ def http(
     _serve(application, host, port, "")
 
 
-def _serve_mcp(store: SessionStore, host: str, port: int, keep: Callable[[PlayedEpisode], None]) -> None:
+def _serve_mcp(store: SessionStore, host: str, port: int) -> None:
     from toolorch_env.integrations.mcp_http import make_app
 
-    application = make_app(store, token=checked_token(host), hosts=loopback_names(host), on_end=keep)
+    application = make_app(store, token=checked_token(host), hosts=loopback_names(host))
     _serve(application, host, port, "/sessions")
 
 

@@ -112,10 +112,17 @@ class EpisodeEnv(gym.Env[ObsType, ActType], Generic[ObsType, ActType]):
 
     def _end_info(self) -> dict[str, Any]:
         """What is told at the end of an episode. ``is_success`` is the name that Stable-Baselines3 logs."""
-        episode = self.episode
+        self.report()
+        return {"is_success": self.episode.success, "is_clean_success": self.episode.clean_success}
+
+    def report(self) -> None:
+        """Tells a generator that learns from results how the episode has ended, once.
+
+        It was told already where ``step`` has ended it: this is for who plays :attr:`episode` directly.
+        """
         if self._is_drawn and isinstance(self.generator, Reporting):
-            self.generator.report(episode.task.id, episode.success)
-        return {"is_success": episode.success, "is_clean_success": episode.clean_success}
+            self.generator.report(self.episode.task.id, self.episode.success)
+        self._is_drawn = False
 
     def render(self) -> Any:
         """The episode as text (``ansi``) or as a picture of its call graph (``rgb_array``, uint8, (height, width, 3)).

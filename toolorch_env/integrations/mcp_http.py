@@ -8,7 +8,7 @@
 - ``/agents/KEY/mcp``: for the agent, who cannot tell the id by its key, and needs no token beside it
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,8 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from toolorch_env.core.errors import ConfigurationError, SessionError, ToolOrchError
-from toolorch_env.evaluation.runs import PlayedEpisode
+from toolorch_env.core.errors import ConfigurationError, RunError, SessionError, ToolOrchError
 from toolorch_env.integrations.mcp_server import make_server
 from toolorch_env.integrations.server_access import host_middleware, token_middleware
 from toolorch_env.integrations.sessions import Session, SessionStore
@@ -38,20 +37,18 @@ def make_app(
     token: str | None = None,
     hosts: Sequence[str] | None = None,
     max_response_chars: int = 10_000,
-    on_end: Callable[[PlayedEpisode], None] = lambda _: None,
 ) -> Starlette:
     """The server's application.
 
     Args:
-        sessions: where sessions are kept.
+        sessions: where sessions are kept; it is closed when the server ends.
         token: what requests for ``/sessions`` have to carry as ``Authorization: Bearer ...``; by default nothing.
             Agents do not need it: nobody can guess their addresses, and who does not know it sees no scores and no
             solutions.
         hosts: names that requests may ask for; by default any.
         max_response_chars: longer responses are shortened.
-        on_end: called once for each episode that was finished.
     """
-    served = _Served(sessions, max_response_chars, on_end)
+    served = _Served(sessions, max_response_chars)
     asked = token_middleware(token)
     one = "/sessions/{session}"
     return Starlette(
@@ -71,12 +68,8 @@ def make_app(
 class _Served:
     """What is answered."""
 
-    def __init__(
-        self, sessions: SessionStore, max_response_chars: int, on_end: Callable[[PlayedEpisode], None]
-    ) -> None:
+    def __init__(self, sessions: SessionStore, max_response_chars: int) -> None:
         self.sessions = sessions
-        self._on_end = on_end
-        self._finished: set[str] = set()
         server = make_server(lambda context: self._session_of_agent(context.request), max_response_chars)
         # without sessions of the protocol's own: the address tells which one it is
         self.manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
@@ -88,10 +81,12 @@ class _Served:
         return self.sessions.of_agent(request.path_params["agent"])
 
     async def begin(self, request: Request) -> Response:
-        given = await _body(request)
+        given = await _body(request, "seed", "options")
         seed, options = given.get("seed"), given.get("options")
-        if seed is not None and (not isinstance(seed, int) or seed < 0):
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool) or seed < 0):
             raise ConfigurationError(f"a seed is a whole number of at least 0, not {seed!r}")
+        if not isinstance(options, dict | None):
+            raise ConfigurationError(f"options are a mapping, not {options!r}")
         session = self.sessions.begin(seed=seed, options=options)
         task, path = session.episode.task, f"/agents/{session.agent_key}/mcp"
         told = {"id": session.id, "task_id": task.id, "query": task.query, "tools": list(task.tools), "mcp": path}
@@ -103,19 +98,14 @@ class _Served:
         return JSONResponse({"done": episode.done, "calls": len(rewards), "rewards": rewards, "total": episode.total})
 
     async def finish(self, request: Request) -> Response:
-        session = self._session(request)
-        answer = (await _body(request)).get("answer", "")
+        answer = (await _body(request, "answer")).get("answer", "")
         if not isinstance(answer, str):
             raise ConfigurationError(f"the answer is a text, not {answer!r}")
-        played = session.finish(answer)
-        if session.id not in self._finished:
-            self._on_end(played)
-            self._finished.add(session.id)
+        played = self.sessions.finish(request.path_params["session"], answer)
         return Response(played.model_dump_json(), media_type="application/json")
 
     async def end(self, request: Request) -> Response:
         self.sessions.end(request.path_params["session"])
-        self._finished.discard(request.path_params["session"])
         return Response(status_code=204)
 
     @asynccontextmanager
@@ -124,12 +114,12 @@ class _Served:
             group.start_soon(self._drop_idle)
             yield
             group.cancel_scope.cancel()
+            self.sessions.close()
 
     async def _drop_idle(self) -> None:
         while True:
             await anyio.sleep(_LOOK_EVERY)
             self.sessions.drop_idle()
-            self._finished &= self.sessions.ids
 
 
 class _Agents:
@@ -143,11 +133,15 @@ class _Agents:
         await self._served.manager.handle_request(scope, receive, send)
 
 
-async def _body(request: Request) -> dict[str, Any]:
+async def _body(request: Request, *names: str) -> dict[str, Any]:
     """The object in a request's body, empty where there is none.
 
+    Args:
+        request: the request.
+        *names: what may stand in the object.
+
     Raises:
-        ConfigurationError: it is none, or too long.
+        ConfigurationError: it is none, something else stands in it, or it is too long.
     """
     content = b""
     async for part in request.stream():
@@ -160,6 +154,9 @@ async def _body(request: Request) -> dict[str, Any]:
         document = None
     if not isinstance(document, dict):
         raise ConfigurationError("the body of the request has to be a JSON object")
+    unknown = sorted(document.keys() - set(names))
+    if unknown:
+        raise ConfigurationError(f"there is no {unknown[0]!r:.100} here: what may be told is {', '.join(names)}")
     return document
 
 
@@ -167,4 +164,6 @@ async def _refused(request: Request, error: Exception) -> Response:
     status = 400
     if isinstance(error, SessionError):
         status = 404 if request.path_params else 503
+    elif isinstance(error, RunError):  # what was played cannot be written
+        status = 500
     return JSONResponse({"error": str(error)}, status)

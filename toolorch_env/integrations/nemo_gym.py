@@ -4,6 +4,7 @@ Models call tools natively. A row of the data says which episode is played: ``se
 ``ToolOrchText-v0``; all rollouts of a row play the same one.
 """
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,28 +12,39 @@ import orjson
 from nemo_gym.openai_utils import NeMoGymResponse
 from resources_servers.gymnasium import GymnasiumServer, extract_text
 
-from toolorch_env.core.errors import EpisodeError
+from toolorch_env.core.errors import ConfigurationError, EpisodeError
 from toolorch_env.integrations.text_chats import episode_metrics, text_env
 
 AGENT = "toolorch_agent"
 """Name of the agent in the example's configuration, which rows refer to."""
 
 
+IDLE_SECONDS = 1800.0
+
+
 class ToolOrchServer(GymnasiumServer):
     """Episodes of ``ToolOrchText-v0``, one for each session.
 
-    The agent sums the rewards of messages up; ``info`` of the last message has what a rollout came to, by name.
+    The agent sums the rewards of messages up; ``info`` of each message has what the rollout comes to so far, by name.
+    Episodes that nobody plays on for half an hour, as their model or agent gave up, are dropped.
     """
 
     async def reset(self, metadata: dict[str, Any], session_id: str | None = None) -> tuple[str | None, dict[str, Any]]:
         """Begins the episode of a row. The row's prompt has the query already, so nothing is added to it.
 
         Raises:
+            ConfigurationError: the row has no seed.
             ConstraintError, TaskError, ConfigurationError: as for the environment.
         """
+        if metadata.get("seed") is None:
+            raise ConfigurationError("the row has no seed: make rows with toolorch_env.integrations.nemo_gym.dataset")
         env = text_env(metadata.get("env"))
-        _, info = env.reset(seed=metadata.get("seed"))
-        self.session_state[session_id or ""] = env
+        _, info = env.reset(seed=metadata["seed"])
+        now = time.monotonic()
+        for name, (_, last_used) in list(self.session_state.items()):
+            if now - last_used > IDLE_SECONDS:
+                del self.session_state[name]
+        self.session_state[session_id or ""] = env, now
         return None, {"task_id": info["task_id"]}
 
     async def step(
@@ -45,15 +57,16 @@ class ToolOrchServer(GymnasiumServer):
         Raises:
             EpisodeError: the episode has ended or was not begun.
         """
-        env = self.session_state.get(session_id or "")
+        env, _ = self.session_state.get(session_id or "", (None, 0.0))
         if env is None:
             raise EpisodeError("there is no episode in this session: it has ended, or reset() was not called")
+        self.session_state[session_id or ""] = env, time.monotonic()
         calls = [item for item in action.output if item.type == "function_call"]
         text = extract_text(action)
         observation, reward, terminated, truncated, info = env.step(_message(text, calls) if calls else text)
-        told: dict[str, Any] = {"rewards": info["reward"]}
+        told: dict[str, Any] = {"rewards": info["reward"], **episode_metrics(env.episode)}
         if terminated or truncated:
-            return None, reward, terminated, truncated, told | episode_metrics(env.episode)
+            return None, reward, terminated, truncated, told
         if not calls:
             return observation, reward, False, False, told
         outputs = [{"call_id": message["tool_call_id"], "output": message["content"]} for message in info["messages"]]

@@ -15,8 +15,10 @@ from openenv.core.env_server.http_server import create_fastapi_app
 from openenv.core.env_server.interfaces import Environment
 from openenv.core.env_server.types import Action, ConcurrencyConfig, Observation, State
 from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
-from toolorch_env.core.errors import EpisodeError
+from toolorch_env.core.errors import EpisodeError, SessionError, ToolOrchError
 from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
 from toolorch_env.integrations.server_access import host_middleware, token_middleware
 
@@ -69,9 +71,19 @@ class ToolOrchEnvironment(Environment[ToolOrchAction, ToolOrchObservation, ToolO
         super().__init__()
         self._env: ToolOrchTextEnv = copy.copy(env)
         self._has_begun = False
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Ends the session: where nobody used it for too long, its connection stays open, and may not be played on."""
+        self._is_closed = True
 
     def reset(self, seed: int | None = None, episode_id: str | None = None, **options: Any) -> ToolOrchObservation:
-        """Begins an episode; the same seed gives the same one. Further arguments are options of the environment."""
+        """Begins an episode; the same seed gives the same one. Further arguments are options of the environment.
+
+        Raises:
+            SessionError: the session was dropped.
+        """
+        self._check_open()
         _, info = self._env.reset(seed=seed, options=options or None)
         self._has_begun = True
         self._episode_id = episode_id
@@ -82,7 +94,9 @@ class ToolOrchEnvironment(Environment[ToolOrchAction, ToolOrchObservation, ToolO
 
         Raises:
             EpisodeError: the episode has ended or was not begun.
+            SessionError: the session was dropped.
         """
+        self._check_open()
         if not self._has_begun:
             raise EpisodeError("call reset() first")
         _, reward, terminated, truncated, info = self._env.step(action.message)
@@ -107,6 +121,10 @@ class ToolOrchEnvironment(Environment[ToolOrchAction, ToolOrchObservation, ToolO
             is_clean_success=episode.clean_success,
             total=episode.total,
         )
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise SessionError("the session was idle for too long, and was dropped: connect anew")
 
 
 class ToolOrchClient(EnvClient[ToolOrchAction, ToolOrchObservation, ToolOrchState]):
@@ -152,6 +170,11 @@ def make_app(
         env_name="toolorch",
         state_cls=ToolOrchState,
     )
+    app.add_exception_handler(ToolOrchError, _refused)
     for middleware in (*token_middleware(token), *host_middleware(hosts)):  # the last one that is added comes first
         app.add_middleware(middleware.cls, *middleware.args, **middleware.kwargs)
     return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400)

@@ -1,6 +1,7 @@
 """Episodes that clients of a server play: limited in number, and dropped when nobody plays on."""
 
 import copy
+import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -9,10 +10,12 @@ from typing import Any
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Episode
-from toolorch_env.core.errors import ConfigurationError, SessionError
+from toolorch_env.core.errors import ConfigurationError, SessionError, ToolOrchError
 from toolorch_env.core.scoring import Step
 from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
 from toolorch_env.evaluation.runs import PlayedEpisode, played_episode
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass
@@ -23,15 +26,22 @@ class Session:
         id: what it is asked for by; nobody can guess it.
         agent_key: what its agent knows it by: who has it can make calls, and cannot tell the id.
         index: how many sessions were begun before it.
-        episode: the episode.
+        env: where its episode is played.
         last_used: when it was used last, by the clock of its store.
+        is_told: whether what was played was handed over.
     """
 
     id: str
     agent_key: str
     index: int
-    episode: Episode
+    env: ToolOrchTextEnv
     last_used: float
+    is_told: bool = False
+
+    @property
+    def episode(self) -> Episode:
+        """The episode."""
+        return self.env.episode
 
     def call(self, tool: str, arguments: Mapping[str, Any]) -> Step:
         """Makes a call.
@@ -45,6 +55,7 @@ class Session:
         """Ends the episode, where it has not ended yet, and tells how it went."""
         if not self.episode.done:
             self.episode.finish(answer)
+        self.env.report()
         return played_episode(self.index, 0, self.episode)
 
 
@@ -55,6 +66,8 @@ class SessionStore:
         env: what they play in; each in a copy of it.
         most: number of sessions at a time, at least 1.
         idle_seconds: a session that nobody has used for so long is dropped; above 0.
+        on_end: called once with what was played in each session that was finished; also in those in which calls were
+            made, and that were dropped, or open when the store was closed: their agents have left.
         clock: seconds.
 
     Raises:
@@ -67,6 +80,7 @@ class SessionStore:
         *,
         most: int = 1000,
         idle_seconds: float = 1800.0,
+        on_end: Callable[[PlayedEpisode], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if most < 1 or not idle_seconds > 0:
@@ -74,6 +88,7 @@ class SessionStore:
         self._env = env
         self._most = most
         self._idle_seconds = idle_seconds
+        self._on_end = on_end
         self._clock = clock
         self._sessions: dict[str, Session] = {}
         self._ids: dict[str, str] = {}  # by the keys of agents
@@ -104,7 +119,7 @@ class SessionStore:
         env = copy.copy(self._env)
         env.reset(seed=seed, options=options)
         keys = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
-        session = Session(*keys, self._begun, env.episode, self._clock())
+        session = Session(*keys, self._begun, env, self._clock())
         self._sessions[session.id] = session
         self._ids[session.agent_key] = session.id
         self._begun += 1
@@ -130,8 +145,16 @@ class SessionStore:
         """
         return self.get(self._ids.get(agent_key, ""))
 
+    def finish(self, session_id: str, answer: str = "") -> PlayedEpisode:
+        """Ends the episode of a session, where it has not ended yet, and tells how it went.
+
+        Raises:
+            SessionError: there is none.
+        """
+        return self._tell(self.get(session_id), answer)
+
     def end(self, session_id: str) -> None:
-        """Forgets a session.
+        """Forgets a session, and what was played in it.
 
         Raises:
             SessionError: there is none.
@@ -141,10 +164,32 @@ class SessionStore:
     def drop_idle(self) -> int:
         """Forgets the sessions that nobody plays on; returns how many these were."""
         latest = self._clock() - self._idle_seconds
-        idle = [session for session in self._sessions.values() if session.last_used < latest]
-        for session in idle:
+        return self._leave([session for session in self._sessions.values() if session.last_used < latest])
+
+    def close(self) -> int:
+        """Forgets all sessions; returns how many these were."""
+        return self._leave(list(self._sessions.values()))
+
+    def _leave(self, sessions: list[Session]) -> int:
+        """Forgets sessions that their agents have left; one that cannot be handed over now is kept for another time."""
+        left = 0
+        for session in sessions:
+            try:
+                if session.episode.steps or session.episode.done:
+                    self._tell(session)
+            except ToolOrchError as error:
+                _LOG.error("what was played in a session cannot be kept: %s", error)
+                continue
             self._forget(session)
-        return len(idle)
+            left += 1
+        return left
+
+    def _tell(self, session: Session, answer: str = "") -> PlayedEpisode:
+        played = session.finish(answer)
+        if not session.is_told:
+            self._on_end(played)
+            session.is_told = True
+        return played
 
     def _forget(self, session: Session) -> None:
         del self._sessions[session.id]

@@ -14,6 +14,9 @@ class TokenChat:
     Args:
         chat: the episode.
         tokenizer: of transformers, with a chat template.
+        max_tokens: tokens of all messages and answers at most. A message is cut off there; where an answer has no room
+            any more it is left out, and the episode is left as it is.
+        template: what the chat template is told beside the messages, such as ``enable_thinking``.
 
     Attributes:
         prompt_ids: tokens that the model is to go on from.
@@ -24,9 +27,14 @@ class TokenChat:
         ends: where each message, and what it was answered with, ends among the tokens after the prompt.
     """
 
-    def __init__(self, chat: TextChat, tokenizer: Any) -> None:
+    def __init__(
+        self, chat: TextChat, tokenizer: Any, *, max_tokens: int = 4096, template: Mapping[str, Any] | None = None
+    ) -> None:
         self.chat = chat
         self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+        self._template = dict(template or {})
+        self._is_full = False
         self._ends = end_tokens(tokenizer)
         self.prompt_ids: list[int] = self._encode(self._text(chat.prompt, go_on=True))
         self.ids = list(self.prompt_ids)
@@ -37,19 +45,16 @@ class TokenChat:
 
     @property
     def done(self) -> bool:
-        """Whether the episode has ended."""
-        return self.chat.done
+        """Whether the episode has ended, or there is no room for another message."""
+        return self.chat.done or self._is_full
 
     def metrics(self) -> dict[str, float]:
         """See :meth:`toolorch_env.integrations.text_chats.TextChat.metrics`."""
         return self.chat.metrics()
 
-    def room(self, most: int) -> bool:
-        """Whether there may be another message."""
-        return len(self.mask) < most
-
     def take(self, ids: list[int]) -> None:
         """Takes a message of the model, and the tokens of what it is answered with."""
+        ids = ids[: self._max_tokens - len(self.mask)]
         self.ids += ids
         self.mask += [1] * len(ids)
         reply = self.chat.send(self._tokenizer.decode(ids, skip_special_tokens=True))
@@ -57,8 +62,10 @@ class TokenChat:
         self.call_rewards += [each["total"] for each in reply.rewards]
         if not reply.done:
             between = self._encode(self._answer(reply.messages, ids[-1:]))
-            self.ids += between
-            self.mask += [0] * len(between)
+            self._is_full = len(self.mask) + len(between) >= self._max_tokens
+            if not self._is_full:
+                self.ids += between
+                self.mask += [0] * len(between)
         self.ends.append(len(self.mask))
 
     def _answer(self, messages: Sequence[Mapping[str, Any]], last: list[int]) -> str:
@@ -75,7 +82,7 @@ class TokenChat:
         return after.removeprefix(self._tokenizer.decode(last)) if has_ended else after
 
     def _text(self, messages: Sequence[Mapping[str, Any]], *, go_on: bool) -> str:
-        return _rendered(self._tokenizer, messages, go_on=go_on)
+        return _rendered(self._tokenizer, messages, go_on=go_on, **self._template)
 
     def _encode(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -91,17 +98,15 @@ def end_tokens(tokenizer: Any) -> set[int]:
     return {tokenizer.eos_token_id, *special.intersection(ids[:1])}
 
 
-def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, go_on: bool) -> str:
-    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=go_on)
+def _rendered(tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, go_on: bool, **template: Any) -> str:
+    text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=go_on, **template)
     return text
 
 
 def play_all(
     chats: Sequence[TokenChat],
     write: Callable[[list[list[int]]], list[list[int]]],
-    *,
     max_turns: int = 16,
-    max_tokens: int = 4096,
 ) -> None:
     """Plays chats a message at a time, all of them together.
 
@@ -109,10 +114,9 @@ def play_all(
         chats: the chats.
         write: gives the next message for each context, in tokens.
         max_turns: messages of an episode at most.
-        max_tokens: tokens of all messages and answers at most; then an episode is left as it is.
     """
     for _ in range(max_turns):
-        going = [chat for chat in chats if not chat.done and chat.room(max_tokens)]
+        going = [chat for chat in chats if not chat.done]
         if not going:
             return
         for chat, ids in zip(going, write([chat.ids for chat in going]), strict=True):

@@ -19,6 +19,10 @@ from toolorch_env.integrations.token_chats import TokenChat, end_tokens, play_al
 Messages = Sequence[Mapping[str, Any]]
 
 
+_OWN = frozenset({"max_new_tokens", "pad_token_id", "eos_token_id"})
+"""What generation is told of that is not the trainer's to say."""
+
+
 class Rollouts:
     """A ``rollout_func``: plays an episode for each prompt, all of them a turn at a time.
 
@@ -31,6 +35,9 @@ class Rollouts:
         max_turns: messages of an episode at most.
         max_turn_tokens: tokens of a message at most.
         max_completion_tokens: tokens of all messages and answers at most; then the episode is left as it is.
+
+    Raises:
+        ConfigurationError: two rows have the same prompt and other environments.
     """
 
     def __init__(
@@ -41,7 +48,13 @@ class Rollouts:
         max_turn_tokens: int = 256,
         max_completion_tokens: int = 4096,
     ) -> None:
-        self._rows = {_key(row["prompt"]): row for row in rows}
+        self._rows: dict[bytes, Mapping[str, Any]] = {}
+        for row in rows:
+            known = self._rows.setdefault(_key(row["prompt"]), row)
+            if known.get("env") != row.get("env"):
+                raise ConfigurationError(
+                    "two rows have the same prompt and other environments: which one is to be played?"
+                )
         self._max_turns = max_turns
         self._max_turn_tokens = max_turn_tokens
         self._max_tokens = max_completion_tokens
@@ -50,16 +63,14 @@ class Rollouts:
         """Plays one episode for each prompt.
 
         Raises:
-            ConfigurationError: a prompt is that of no row.
+            ConfigurationError: a prompt is that of no row, or the trainer generates with vLLM.
         """
+        if trainer.use_vllm:
+            raise ConfigurationError("Rollouts generates with the trainer's own model: set use_vllm=False")
         tokenizer = trainer.processing_class
-        played = [TokenChat(self._chat(prompt), tokenizer) for prompt in prompts]
-        play_all(
-            played,
-            lambda contexts: self._generate(trainer, contexts),
-            max_turns=self._max_turns,
-            max_tokens=self._max_tokens,
-        )
+        options: dict[str, Any] = {"max_tokens": self._max_tokens, "template": trainer.chat_template_kwargs}
+        played = [TokenChat(self._chat(prompt), tokenizer, **options) for prompt in prompts]
+        play_all(played, lambda contexts: self._generate(trainer, contexts), self._max_turns)
         return {
             "prompt_ids": [each.prompt_ids for each in played],
             "completion_ids": [each.ids[len(each.prompt_ids) :] for each in played],
@@ -79,8 +90,9 @@ class Rollouts:
     def _generate(self, trainer: Any, contexts: list[list[int]]) -> list[list[int]]:
         """The model's next message after each context."""
         model = trainer.accelerator.unwrap_model(trainer.model)
-        sampling = {name: getattr(trainer.args, name) for name in ("temperature", "top_p", "top_k")}
-        return write_on(model, trainer.processing_class, contexts, self._max_turn_tokens, do_sample=True, **sampling)
+        # all that TRL itself would sample with: else what the model's own configuration says would count
+        sampling = {name: value for name, value in trainer.generation_kwargs.items() if name not in _OWN}
+        return write_on(model, trainer.processing_class, contexts, self._max_turn_tokens, **sampling)
 
 
 def write_on(
@@ -117,8 +129,19 @@ class TurnGRPOTrainer(GRPOTrainer):
 
     The tokens of message t have the advantage of what was earned from t on, less the mean of the group's episodes that
     have a message t, scaled as ``scale_rewards`` of the trainer's settings says. For a ``rollout_func`` that gives
-    ``turn_rewards`` and ``turn_ends``.
+    ``turn_rewards`` and ``turn_ends``, and the one reward function :func:`total_reward`, which is for the log.
+
+    Raises:
+        ConfigurationError: there are other reward functions, which would train nothing.
     """
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        if self.reward_funcs != [total_reward]:
+            raise ConfigurationError(
+                "messages are trained on what their calls earn: reward_funcs=total_reward; choose the reward by the "
+                "rows' env, as in chat_rows(..., env={'reward': 'atomic'})"
+            )
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)

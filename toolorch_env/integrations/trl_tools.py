@@ -7,17 +7,27 @@ each of its tools, with the type hints and the Google docstring that TRL reads s
 import copy
 import inspect
 import keyword
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import orjson
 
 from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.core.tasks import Task
 from toolorch_env.core.tools import Tool
 from toolorch_env.envs.shortening import shorten_json
 from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
+from toolorch_env.generation.constraints import TaskConstraints
+from toolorch_env.generation.generator import TaskGenerator
+from toolorch_env.generation.mixture import Reporting
+from toolorch_env.generation.registry import as_generator
+from toolorch_env.store.bundled import open_snapshot
+from toolorch_env.store.snapshot import Snapshot
 
 _TYPES: dict[str, type] = {
     "string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict,
@@ -34,8 +44,12 @@ class _Episodes:
         self._env = copy.copy(self._shared)
         self._rewards: list[float] = []
 
-    def reset(self, seed: int | None = None, **row: Any) -> str:
+    def reset(self, seed: int | None = None, env: Any = None, **row: Any) -> str:
         """Begins the episode of a row's ``seed``, and gives the query, which TRL adds to the prompt."""
+        if seed is None:
+            raise ConfigurationError("the row has no seed: without one each sample of a group would play another task")
+        if env is not None:
+            raise ConfigurationError("all rows are played in the environment that environment_factory() was given")
         self._rewards = []
         query, _ = self._env.reset(seed=seed)
         return query
@@ -45,6 +59,7 @@ class _Episodes:
         episode = self._env.episode
         if not episode.done:
             episode.finish()
+        self._env.report()
         return episode.total
 
     def _call(self, tool: str, arguments: dict[str, Any]) -> str:
@@ -57,19 +72,42 @@ class _Episodes:
         return shorten_json(step.response.raw, self._env.max_response_chars)
 
 
-def environment_factory(**env: Any) -> Callable[[], Any]:
+class _EveryTool:
+    """Tasks of a generator that offer every tool, as the class shows every tool to the model."""
+
+    def __init__(self, generator: TaskGenerator, tools: Iterable[str]) -> None:
+        self._generator = generator
+        self._tools = tuple(tools)
+
+    def sample(self, rng: np.random.Generator, constraints: TaskConstraints | None = None) -> Task:
+        return replace(self._generator.sample(rng, constraints), tools=self._tools)
+
+    def task(self, task_id: str) -> Task:
+        return replace(self._generator.task(task_id), tools=self._tools)
+
+    def report(self, task_id: str, success: bool) -> None:
+        if isinstance(self._generator, Reporting):
+            self._generator.report(task_id, success)
+
+
+def environment_factory(
+    *, snapshot: str | Path | Snapshot = "travel", generator: TaskGenerator | str | None = None, **env: Any
+) -> Callable[[], Any]:
     """What ``GRPOTrainer(environment_factory=...)`` takes. Rows carry a ``seed``: a group of one row plays one episode.
 
     ``get_reward`` gives the return of the episode; ``_rewards`` of an instance has what each call has earned. An
-    episode of this form ends when the model calls no tool.
+    episode of this form ends when the model calls no tool. TRL shows a model the same tools in all episodes, so every
+    task offers all tools of the snapshot.
 
     Args:
-        **env: keyword arguments of ``ToolOrchText-v0``.
+        snapshot, generator, **env: keyword arguments of ``ToolOrchText-v0``.
 
     Raises:
         ConfigurationError: a tool or parameter has a name that is no name in Python.
     """
-    shared: Any = gym.make("ToolOrchText-v0", **env).unwrapped
+    opened = open_snapshot(snapshot)
+    drawing = _EveryTool(as_generator(generator, opened), opened.tools)
+    shared: Any = gym.make("ToolOrchText-v0", snapshot=opened, generator=drawing, **env).unwrapped
     methods = {name: _method(tool) for name, tool in shared.snapshot.tools.items()}
     return type("ToolOrchTools", (_Episodes,), {"_shared": shared, **methods})
 

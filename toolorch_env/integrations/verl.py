@@ -13,6 +13,7 @@ from uuid import uuid4
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput, register
 from verl.utils.profiler import simple_timer
 
+from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.integrations.text_chats import TextChat, chat_rows, plain_values
 from toolorch_env.integrations.token_chats import TokenChat
 
@@ -34,33 +35,48 @@ class ToolOrchAgentLoop(AgentLoopBase):
         Args:
             sampling_params: of the model.
             **row: the data set's row.
+
+        Raises:
+            ConfigurationError: the row has no seed, or its prompt is longer than prompts may be.
         """
-        chat = TokenChat(TextChat(plain_values(row.get("env")), seed=int(row["seed"])), self.tokenizer)
-        room = int(self.rollout_config.response_length)
+        if row.get("seed") is None:
+            raise ConfigurationError("the row has no seed: make rows with toolorch_env.integrations.verl.dataset")
+        chat = TokenChat(
+            TextChat(plain_values(row.get("env")), seed=int(row["seed"])),
+            self.tokenizer,
+            max_tokens=int(self.rollout_config.response_length),
+            template=plain_values(self.apply_chat_template_kwargs),
+        )
+        longest = int(self.rollout_config.prompt_length)
+        if len(chat.prompt_ids) > longest:
+            raise ConfigurationError(
+                f"the prompt has {len(chat.prompt_ids):,} tokens, and data.max_prompt_length is {longest:,}: allow "
+                "for more, or tell less (env: brief_tools, constraints: distractor_tools)"
+            )
         metrics: dict[str, Any] = {}
         request = uuid4().hex
         logprobs: list[float] = []
-        while not chat.done and chat.room(room):
+        while not chat.done:
             with simple_timer("generate_sequences", metrics):
                 written = await self.server_manager.generate(
                     request_id=request, prompt_ids=chat.ids, sampling_params=sampling_params
                 )
             with simple_timer("tool_calls", metrics):
                 chat.take(list(written.token_ids))
-            known = list(written.log_probs or [])
+            known = list(written.log_probs or [])[: len(chat.mask) - len(logprobs)]
             logprobs += known + [0.0] * (len(chat.mask) - len(logprobs) - len(known))
         found = chat.metrics()
         return AgentLoopOutput(
             prompt_ids=chat.prompt_ids,
-            response_ids=chat.ids[len(chat.prompt_ids) :][:room],
-            response_mask=chat.mask[:room],
-            response_logprobs=logprobs[:room] if any(logprobs) else None,
+            response_ids=chat.ids[len(chat.prompt_ids) :],
+            response_mask=chat.mask,
+            response_logprobs=logprobs if any(logprobs) else None,
             reward_score=found["return"],
             num_turns=2 * len(chat.rewards),
             metrics=metrics,
             extra_fields={
                 "turn_scores": chat.rewards,
-                "turn_ends": [min(end, room) for end in chat.ends],
+                "turn_ends": chat.ends,
                 "tool_rewards": chat.call_rewards,
                 "reward_extra_info": found,
             },
