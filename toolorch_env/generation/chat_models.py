@@ -180,7 +180,7 @@ class OpenAIChat:
             if _says_that_there_is_no_room(error.body):
                 raise ChatModelError("the messages are longer than the model's context", NO_ROOM) from None
             kind, hint = f"status {error.status_code}", _HINTS.get(error.status_code, "")
-            raise ChatModelError(f"{kind}{hint}{_own_words(error.body, client.api_key)}", kind) from None
+            raise ChatModelError(f"{kind}{hint}{_own_words(error.body)}", kind) from None
         except openai.APIConnectionError:
             where = urlsplit(str(client.base_url)).netloc.rpartition("@")[2]
             raise ChatModelError(f"{where} cannot be reached, or broke off", "unreachable") from None
@@ -196,13 +196,14 @@ def _says_that_there_is_no_room(body: Any) -> bool:
     return not named.isdisjoint(_NO_ROOM_CODES) or "maximum context length" in str(body.get("message"))
 
 
-def _own_words(body: Any, key: str) -> str:
+def _own_words(body: Any) -> str:
     """What an endpoint says of an error, without the key, which it may repeat."""
     message = body.get("message") if isinstance(body, Mapping) else None
     if not isinstance(message, str) or not message.strip():
         return ""
-    told = readable(" ".join(message.replace(key, "(the key)").split()))
-    return f" ({told[:_TOLD_CHARACTERS]})"
+    if key := os.environ.get("OPENAI_API_KEY"):
+        message = message.replace(key, "(the key)")
+    return f" ({readable(' '.join(message.split()))[:_TOLD_CHARACTERS]})"
 
 
 def _completion(answer: Any) -> Completion:
