@@ -29,8 +29,8 @@ console = Console(width=200)
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 REWARDS = "graduated,atomic,orchestration,binary"
-TASKS = ("--distractor-tools", "0", "--turn-tokens", "96", "--tasks", "200", "--bf16", "--no-before")
-WARM_UP = ("--batch", "8", "--warm-up-rate", "1.5e-3")
+TASKS = ("--distractor-tools", "0", "--turn-tokens", "72", "--tasks", "200", "--bf16", "--no-before")
+WARM_UP = ("--batch", "8", "--warm-up-rate", "1.5e-3", "--tasks", "0")
 MEASURES = ("turn_accuracy", "success")
 FOLDERS_AND_FILES = ("model", "save", "out")
 MEASURED = ("test", "test_sampled", "test_workflows")
@@ -83,7 +83,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Where models and results of the parts are kept.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures.")] = None,
     warm_up: Annotated[int, typer.Option(help="Supervised steps of 8 solutions.", min=1)] = 200,
-    steps: Annotated[int, typer.Option(help="Steps of GRPO.", min=1)] = 80,
+    steps: Annotated[int, typer.Option(help="Steps of GRPO.", min=1)] = 60,
     seeds: Annotated[int, typer.Option(min=1)] = 1,
     rewards: str = REWARDS,
     rate: Annotated[float, typer.Option(help="Learning rate of GRPO.")] = 2e-4,

@@ -78,7 +78,7 @@ def environment(arguments: argparse.Namespace, split: str) -> dict[str, Any]:
 def measure(model: Any, tokenizer: Any, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
     """What the model achieves: greedily, and on unseen values as it is sampled in training, too."""
     found = {}
-    for name, (split, choice) in MEASURED.items():
+    for name, (split, choice) in MEASURED.items() if arguments.tasks else ():
         env = environment(arguments, split)
         seeds = range(FIRST_TEST_SEED, FIRST_TEST_SEED + arguments.tasks)
         chats = [TokenChat(TextChat(env, seed=seed), tokenizer) for seed in seeds]
@@ -159,7 +159,7 @@ def main() -> None:
     parser.add_argument(
         "--before", action=argparse.BooleanOptionalAction, default=True, help="measure it at first, too"
     )
-    parser.add_argument("--tasks", type=int, default=200, help="tasks of each split when measuring")
+    parser.add_argument("--tasks", type=int, default=200, help="tasks of each split when measuring, 0 for none")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="also write all figures as JSON")
     arguments = parser.parse_args()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -133,12 +134,30 @@ BAD_USE = {
     "missing folder": (("evaluate", "--policy", "oracle", "--out", "no/such/run.jsonl"), "no/such/run.jsonl"),
     "blank words": (("evaluate", "--policy", "openai:m", "--base-url", "http://x/v1", "--blank-query"), "in words"),
     "no address": (("evaluate", "--policy", "openai:m", "--base-url", "x"), "'x' is no base URL"),
+    "a tab": (("evaluate", "--policy", "openai:m", "--base-url", "http://x\t/v1"), "is no base URL"),
+    "an address with ligatures": (("evaluate", "--policy", "openai:m", "--base-url", "http://ﬀ./v1"), "is no base URL"),
+    "no endpoint": (("evaluate", "--policy", "random", "--tool-calls", "text"), "asks no endpoint"),
+    "prices for nothing": (("evaluate", "--policy", "oracle", "--prices", "1", "2"), "asks no endpoint"),
+    "prices": (("evaluate", "--policy", "openai:m", "--base-url", "http://x/v1", "--prices", "1", "nan"), "prices are"),
+    "another environment": (("evaluate", "--policy", "test_policies:CartPole"), "'CartPole-v1'"),
     "no module": (("evaluate", "--policy", "nowhere_at_all:P"), "nowhere_at_all"),
 }
 
 
+class CartPole:
+    """A policy for something else."""
+
+    env_id = "CartPole-v1"
+
+    def act(self, observation: Any, info: dict[str, Any]) -> int:
+        return 0
+
+
 @pytest.mark.parametrize("case", BAD_USE)
-def test_bad_use_is_told_in_one_line(toolorch: Command, folder: Path, case: str) -> None:
+def test_bad_use_is_told_in_one_line(
+    toolorch: Command, folder: Path, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "test_policies", SimpleNamespace(CartPole=CartPole))
     (folder / "notes.txt").write_text("notes")
     arguments, said = BAD_USE[case]
     done = toolorch(*arguments)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from json_values import json_objects, texts
 
 from toolorch_env.core.calls import Call, Malformed
-from toolorch_env.envs.messages import read_message
+from toolorch_env.envs.messages import calls_of_tools, read_message
 
 BOOK = Call("get_book", {"book_id": 105})
 HOURS = Call("opening_hours", {"weekday": "Monday"})
@@ -100,7 +100,10 @@ def test_calls_without_arguments_are_read(arguments: str) -> None:
         "{}",
         "[]",
         "[1, 2, 3]",
+        "[" * 100_000,
         '{"answer": 42}',
+        '{"answer": 42',
+        '{"currency": SEK}',
         '[{"answer": 42}]',
         "null",
         "true",
@@ -131,7 +134,6 @@ BAD = {
     "text block": '<tool_call>"get_book"</tool_call>',
     "number block": "<tool_call>7</tool_call>",
     "list in a list": f"<tool_call>[[{CALL}]]</tool_call>",
-    "nested brackets": "[" * 100_000,
     "nested brackets in a block": "<tool_call>" + "[" * 100_000 + "</tool_call>",
     "nested arguments": '{"name": "get_book", "arguments": ' + '{"a":' * 100_000 + "}",
     "NaN": '{"name": "get_book", "arguments": {"book_id": NaN}}',
@@ -319,6 +321,22 @@ def test_thoughts_that_the_prompt_began_end_at_their_closing_tag() -> None:
 )
 def test_bare_json_is_a_call_when_it_has_the_form_of_one(message: str, calls: list[Call]) -> None:
     assert calls_of(message) == calls
+
+
+@pytest.mark.parametrize(
+    ("message", "calls"),
+    [
+        ('{"name": "get_book"}', [Call("get_book", {})]),
+        ('[{"name": "get_book"}, {"name": "get_pages"}]', [Call("get_book", {}), Call("get_pages", {})]),
+        ('{"name": "Sweden"}', []),
+        ('[{"id": "SE", "name": "Sweden"}, {"name": "Norway"}]', []),
+        ('It is this:\n```json\n{"name": "Sweden"}\n```', []),
+        ('<tool_call>{"name": "get_pages"}</tool_call>', [Call("get_pages", {})]),
+        ('{"name": "get_pages", "arguments": {}}', [Call("get_pages", {})]),
+    ],
+)
+def test_a_name_alone_is_a_call_where_a_tool_is_called_so_else_an_answer(message: str, calls: list[Call]) -> None:
+    assert [request.call for request in calls_of_tools(message, {"get_book"})] == calls
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,10 @@
 """Language models are evaluated over a real endpoint: what they said is scored, and nothing else."""
 
+import asyncio
 import json
+import os
+import re
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -146,17 +150,18 @@ def test_what_is_no_answer_is_counted_and_never_scored(env: gym.Env[Any, Any], k
     assert (summarize(again).episodes, summarize(again).failures, read_run(path).failures) == (TASKS, {}, [])
 
 
-NO_ROOM_LEFT = [
+NO_ROOM_LEFT: list[Any] = [
     {"code": "context_length_exceeded", "message": "too long"},
     {"code": {}, "type": "exceed_context_size_error", "message": "the request exceeds the available context size"},
     {"message": "This model's maximum context length is 4096 tokens.", "type": "BadRequestError", "code": 400},
+    {"message": "The input (5000 tokens) is longer than the model's context length (4096 tokens)."},
+    {"message": "The decoder prompt (length 9) is longer than the maximum model length of 8."},
+    "This model's maximum context length is 4096 tokens.",
 ]
 
 
 @pytest.mark.parametrize("error", NO_ROOM_LEFT)
-def test_a_chat_that_has_no_room_is_scored_as_it_stands(
-    env: gym.Env[Any, Any], error: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_chat_that_has_no_room_is_scored_as_it_stands(env: gym.Env[Any, Any], error: Any, tmp_path: Path) -> None:
     """The model's context has room for one call; every solution needs that and a last word."""
     solver = Solver(env, list_jobs(TASKS, 1))
 
@@ -174,6 +179,23 @@ def test_a_chat_that_has_no_room_is_scored_as_it_stands(
     assert summary.metrics["call_accuracy"].value > 0.0
     run = read_run(path)
     assert all(len(episode.calls) == 1 and episode.answer is None for episode in run.episodes)
+    assert list(rescored(run, Snapshot(snapshot_path("library")))) == run.episodes
+
+
+@pytest.mark.parametrize("reward", ["published", "execution"])
+def test_what_is_paid_at_the_end_is_paid_where_there_is_no_room(reward: str, tmp_path: Path) -> None:
+    """As it is at the call limit, and again when the run is scored anew."""
+    env = gym.make("ToolOrchText-v0", snapshot=snapshot_path("library"), reward=reward)
+    solver = Solver(env, list_jobs(TASKS, 1))
+
+    def answer(messages: Messages) -> Any:
+        return JSONResponse({"error": NO_ROOM_LEFT[0]}, 400) if len(messages) > 2 else solver(messages)
+
+    path = tmp_path / "run.jsonl"
+    with ChatServer(answer).serve() as url:
+        evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=TASKS, seed=1, path=path)
+    run = read_run(path)
+    assert all(episode.result.total > 0 for episode in run.episodes)
     assert list(rescored(run, Snapshot(snapshot_path("library")))) == run.episodes
 
 
@@ -287,6 +309,119 @@ def test_servers_that_read_what_was_called_before_refuse_no_chat(env: gym.Env[An
         written = [call["function"]["arguments"] for m in episode.messages for call in m.get("tool_calls", ())]
         assert written[: len(broken)] == [text.replace("\ud800", "?") for text in broken]  # as the model wrote it
         assert episode.result.errors["malformed"] >= 4
+
+
+@pytest.mark.parametrize(
+    "answer", ['{"name": "Sweden"}', 'It is:\n```json\n{"name": "Sweden"}\n```', '{"currency": SEK}']
+)
+def test_an_answer_in_json_is_an_answer(env: gym.Env[Any, Any], answer: str) -> None:
+    with ChatServer(lambda _: answer).serve() as url:
+        (outcome,) = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=1)
+    assert outcome.result is not None
+    assert (outcome.result.calls, outcome.result.finished) == (0, True)
+
+
+def test_servers_that_read_names_of_tools_refuse_no_chat(env: gym.Env[Any, Any], tmp_path: Path) -> None:
+    """As OpenAI does: names in the chat have at most 64 letters, digits, underscores and dashes."""
+    odd = ["", "get town", "functions.get_town", "x" * 500, "Stadt-größe"]
+
+    def answer(messages: Messages) -> Any:
+        called = [call for message in messages for call in message.get("tool_calls") or ()]  # type: ignore[attr-defined]
+        if not all(re.fullmatch("[a-zA-Z0-9_-]{1,64}", call["function"]["name"]) for call in called):
+            return JSONResponse({"error": {"message": "string does not match pattern"}}, 400)
+        return calling((odd[len(called)], {})) if len(called) < len(odd) else "Done."
+
+    path = tmp_path / "run.jsonl"
+    with ChatServer(answer).serve() as url:
+        outcomes = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=2, seed=1, path=path)
+    assert summarize(outcomes).failures == {}
+    for episode in read_run(path).episodes:
+        written = [call["function"]["name"] for m in episode.messages for call in m.get("tool_calls", ())]
+        assert written == odd  # as the model wrote them
+
+
+def test_a_message_that_is_too_long_is_answered_call_by_call(env: gym.Env[Any, Any]) -> None:
+    server = ChatServer(lambda m: "No." if len(m) > 2 else calling(*[("get_town", {"town_id": "x" * 600_000})] * 2))
+    with server.serve() as url:
+        (outcome,) = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=1)
+    assert outcome.result is not None
+    assert outcome.result.errors == {"malformed": 1}
+    last = server.asked[-1]["messages"]
+    assert [message["role"] for message in last] == ["system", "user", "assistant", "tool", "tool"]
+    assert [message["tool_call_id"] for message in last[3:]] == [call["id"] for call in last[2]["tool_calls"]]  # type: ignore[index]
+
+
+def test_the_published_reward_is_the_same_when_a_call_could_not_be_written(tmp_path: Path) -> None:
+    env = gym.make("ToolOrchText-v0", snapshot=snapshot_path("library"), reward="published")
+    solver = Solver(env, list_jobs(3, 1))
+    deep = '{"town_id": ' + "[" * 70 + "]" * 70 + "}"
+
+    def answer(messages: Messages) -> Any:
+        return calling((solver.task(messages).reference[0].tool, deep)) if len(messages) == 2 else solver(messages)
+
+    path = tmp_path / "run.jsonl"
+    with ChatServer(answer).serve() as url:
+        evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=3, seed=1, path=path)
+    run = read_run(path)
+    assert all(episode.result.errors.get("malformed") for episode in run.episodes)
+    assert list(rescored(run, Snapshot(snapshot_path("library")))) == run.episodes
+
+
+def test_where_a_loop_is_running_already_it_is_evaluated_beside_it(env: gym.Env[Any, Any]) -> None:
+    """As in a notebook."""
+
+    async def cell(url: str) -> list[Outcome]:
+        return evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=2)
+
+    with ChatServer(lambda _: "No.").serve() as url:
+        outcomes = asyncio.run(cell(url))
+    assert summarize(outcomes).episodes == 2
+
+
+def test_the_package_openai_is_all_that_is_needed(env: gym.Env[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it asks with is its own affair: the extra ``llm`` brings nothing else."""
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    with ChatServer(lambda _: "No.").serve() as url:
+        assert summarize(evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=1)).episodes == 1
+
+
+TOLD = [
+    ({"detail": "model not loaded"}, 400, "status 400 (model not loaded)"),
+    ({"detail": [{"loc": ["body"], "msg": "too hot"}]}, 422, "status 422 (too hot)"),
+    ({"error": "model 'm' not found"}, 404, "base URL (model 'm' not found)"),
+    ([{"error": {"message": "no such model"}}], 400, "status 400 (no such model)"),
+    ("out of order", 500, "status 500 (out of order)"),
+    ("<html>out of order</html>", 500, "status 500"),
+    ({"error": {"message": "Rate limit exceeded", "code": 429}}, 200, "status 200 (Rate limit exceeded)"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "told"), TOLD)
+def test_what_the_endpoint_says_is_told_in_whichever_form(
+    env: gym.Env[Any, Any], body: Any, status: int, told: str
+) -> None:
+    content = body if isinstance(body, str) else json.dumps(body)
+    with ChatServer(lambda _: Response(content, status)).serve() as url:
+        (outcome,) = evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=1)
+    assert outcome.result is None
+    assert outcome.detail.endswith(told)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "a\nb", "a\0"])
+def test_a_key_that_cannot_be_sent_is_told(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, "OPENAI_API_KEY": key})
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
+        OpenAIChat("rules", "http://127.0.0.1:9/v1")
+
+
+def test_a_key_out_of_a_file_is_sent_without_what_ends_its_line(
+    env: gym.Env[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret\r\n")
+    server = ChatServer(lambda _: "No.")
+    with server.serve() as url:
+        evaluate_chat(env, OpenAIChat("rules", url, retries=0), tasks=1)
+    assert server.keys == {"Bearer s3cret"}
 
 
 @pytest.mark.parametrize("depth", [10, 63, 64, 65, 200, 250, 300, 1000, 50_000])

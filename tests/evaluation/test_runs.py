@@ -1,6 +1,7 @@
 """Runs in files: gone on with, read back, scored anew; and policies of one method."""
 
 import json
+import resource
 import sys
 from collections.abc import Callable
 from dataclasses import astuple, replace
@@ -139,9 +140,9 @@ def test_a_finished_run_is_not_played_again(tmp_path: Path) -> None:
         ("content_hash", {"name": OTHER}, {}),
         ("on_miss", {"on_miss": "nearest"}, {}),
         ("policy", {}, {"name": "another.module:Scribbler"}),
-        ("settings", {"max_response_chars": 900}, {}),
-        ("settings", {"brief_tools": True}, {}),
-        ("settings", {"system_prompt": "Call tools."}, {}),
+        (r"its settings.max_response_chars is \d+, not 900;", {"max_response_chars": 900}, {}),
+        ("its settings.brief_tools is False, not True;", {"brief_tools": True}, {}),
+        ("its settings.system_prompt is .*, not 'Call tools.';", {"system_prompt": "Call tools."}, {}),
     ],
 )
 def test_another_run_is_not_mixed_in(
@@ -249,6 +250,29 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path.write_text("".join([*lines[:2], lines[2].replace('"attempt"', '"tries"'), *lines[3:]]))
     with pytest.raises(RunError, match=r"line 3 .*attempt"):
         read_run(path)
+
+
+@pytest.mark.parametrize("characters", [100, 50_000])
+def test_a_line_that_could_not_be_written_is_written_once_when_it_can_be(characters: int, tmp_path: Path) -> None:
+    """Nothing of it is left of the attempt that failed, however long it is."""
+    path = tmp_path / "run.jsonl"
+    evaluate_policy(make(), Scribbler(), tasks=3, path=path)
+    run = read_run(path)
+    first, *others = (episode.model_copy(update={"answer": "x" * characters}) for episode in run.episodes)
+    path.unlink()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with RunWriter(path, run.header) as writer:
+        writer.write(first)
+        for episode in others:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 50, limits[1]))
+            try:
+                with pytest.raises(RunError, match="cannot be written"):
+                    writer.write(episode)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            writer.write(episode)
+    assert read_run(path).episodes == [first, *others]
+    assert len(path.read_bytes().splitlines()) == 1 + len(run.episodes)
 
 
 def test_one_process_at_a_time_writes(tmp_path: Path) -> None:

@@ -198,7 +198,10 @@ FAILING: list[tuple[str, Callable[[], Response]]] = [
 
 
 @pytest.mark.parametrize(("reason", "failure"), FAILING)
-def test_failures_are_told_and_the_rest_is_kept(reason: str, failure: Callable[[], Response]) -> None:
+def test_failures_are_told_and_the_rest_is_kept(
+    reason: str, failure: Callable[[], Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
     lucky = WRITTEN[::2]
     server = ChatServer(lambda messages: reworded(messages) if messages[-1]["content"] in lucky else failure())
     with server.serve() as url:

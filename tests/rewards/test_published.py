@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rewards.strategies import play, reference_call, reference_turns, tasks, turns
 from worlds import WORLD_NAMES, world
 
-from toolorch_env.core.calls import Call, Malformed
+from toolorch_env.core.calls import Call
 from toolorch_env.core.episode import Episode
 from toolorch_env.core.tasks import ReferenceCall
 from toolorch_env.core.tools import Tool
@@ -232,7 +232,7 @@ def test_an_episode_is_scored_as_its_raw_calls_and_bodies_are(name: str, data: s
     made = [
         (step.call, step.response.body if step.response.success else {"error": "status"})
         for step in episode.steps
-        if not isinstance(step.call, Malformed)
+        if step.canonical is not None  # no JSON could hold it
     ]
     assert episode.total == published_score(task.reference, here.snapshot.tools, made).total
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from hashlib import file_digest
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,6 +44,7 @@ from toolorch_env.store.bundled import open_snapshot
 
 _DRAWN_TASKS = 200
 _MODEL = "Language models"
+_CONCURRENCY, _TIMEOUT, _RETRIES = 16, 120.0, 4
 
 PricesOption = Annotated[
     tuple[float, float] | None,
@@ -74,7 +76,7 @@ def evaluate(
         str | None,
         typer.Option(help="Address of the endpoint, by default OPENAI_BASE_URL or OpenAI's.", rich_help_panel=_MODEL),
     ] = None,
-    concurrency: Annotated[int, typer.Option(help="Episodes at a time.", min=1, rich_help_panel=_MODEL)] = 16,
+    concurrency: Annotated[int, typer.Option(help="Episodes at a time.", min=1, rich_help_panel=_MODEL)] = _CONCURRENCY,
     tool_calls: Annotated[
         ToolCalls, typer.Option(help="How tools are offered and called.", rich_help_panel=_MODEL)
     ] = "native",
@@ -85,10 +87,10 @@ def evaluate(
     sampling_seed: Annotated[int | None, typer.Option(rich_help_panel=_MODEL, help="Sent with requests.")] = None,
     timeout: Annotated[
         float, typer.Option(help="Seconds after which an answer is given up.", rich_help_panel=_MODEL)
-    ] = 120,
+    ] = _TIMEOUT,
     retries: Annotated[
         int, typer.Option(min=0, help="Further attempts after errors that may pass.", rich_help_panel=_MODEL)
-    ] = 4,
+    ] = _RETRIES,
     max_response_chars: Annotated[
         int, typer.Option(help="Longer responses are shortened.", rich_help_panel=_MODEL)
     ] = 10_000,
@@ -99,6 +101,7 @@ def evaluate(
     A language model is asked at an OpenAI-compatible endpoint, with the key in OPENAI_API_KEY.
     """
     _check_files(out, json_file)
+    _check_prices(prices)
     env_options: dict[str, Any] = {"generator": generator, "reward": reward}
     kind, _, model = policy.partition(":")
     if kind == "openai" and model:
@@ -112,6 +115,13 @@ def evaluate(
             seed=seed, path=out, generator=generator,
         )  # fmt: skip
     else:
+        asks = (base_url, temperature, max_tokens, sampling_seed, prices)
+        if asks != (None,) * 5 or (tool_calls, concurrency, timeout, retries) != (
+            "native", _CONCURRENCY, _TIMEOUT, _RETRIES
+        ):  # fmt: skip
+            raise ConfigurationError(
+                f"the policy {policy!r} asks no endpoint: only openai:MODEL takes the options of language models"
+            )
         player = named_policy(policy)
         env_id = policy_env_id(player)
         if env_id == "ToolOrchText-v0":
@@ -194,6 +204,11 @@ def _check_files(out: Path | None, json_file: Path | None, *runs: Path) -> None:
     kept = [path.resolve() for path in (out, *runs) if path is not None]
     if json_file is not None and json_file.resolve() in kept:
         raise ConfigurationError(f"{json_file} is a run: name another file for the figures")
+
+
+def _check_prices(prices: tuple[float, float] | None) -> None:
+    if not all(0 <= price < inf for price in prices or ()):
+        raise ConfigurationError("prices are numbers of at least 0, of a million tokens that are read, and written")
 
 
 def _digest(path: str) -> str:

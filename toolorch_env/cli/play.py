@@ -18,7 +18,7 @@ from toolorch_env.core.calls import Call, Malformed
 from toolorch_env.core.episode import Episode
 from toolorch_env.core.scoring import Step
 from toolorch_env.envs.base import EpisodeEnv
-from toolorch_env.envs.messages import read_message
+from toolorch_env.envs.messages import calls_of_tools
 from toolorch_env.envs.rendering import call_text
 from toolorch_env.envs.shortening import shorten_json
 from toolorch_env.generation.constraints import TaskConstraints
@@ -121,7 +121,7 @@ def ask_person(episode: Episode) -> list[Call | Malformed]:
         name, _, arguments = line.partition(" ")
         if name in episode.task.tools:
             line = f'<tool_call>{{"name": "{name}", "arguments": {arguments.strip() or "{}"}}}</tool_call>'
-        calls = [request.call for request in read_message(line)]
+        calls = [request.call for request in calls_of_tools(line, episode.task.tools)]
         if calls:
             return calls
         console.print("[red]That is no call. Tools on offer are listed above.")

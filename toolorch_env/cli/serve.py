@@ -14,7 +14,7 @@ from toolorch_env.cli.constraint_options import with_constraint_options
 from toolorch_env.cli.display import check_writable, error_console
 from toolorch_env.cli.evaluate import make_env
 from toolorch_env.cli.policies import GeneratorOption, RewardOption, SeedOption, SnapshotOption
-from toolorch_env.core.errors import ConfigurationError
+from toolorch_env.core.errors import ConfigurationError, ToolOrchError
 from toolorch_env.envs.tool_orch_text import ToolOrchTextEnv
 from toolorch_env.evaluation.evaluations import make_header
 from toolorch_env.evaluation.run_files import RunWriter
@@ -81,8 +81,12 @@ def mcp(
 
         def leave(number: int) -> None:
             """Some clients end their servers by a signal: what was played counts."""
-            _tell(session.finish(), keep)
-            os._exit(128 + number)
+            try:
+                _tell(session.finish(), keep)
+            except ToolOrchError as error:
+                error_console.print(str(error), highlight=False)
+            finally:
+                os._exit(128 + number)
 
         _tell(asyncio.run(serve_stdio(session, on_signal=leave)), keep)
 

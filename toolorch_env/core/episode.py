@@ -50,6 +50,9 @@ class Episode:
         state: what was changed so far (see :attr:`toolorch_env.core.calls.CanonicalCall.state`).
         answer: the agent's last words, ``None`` before it has finished.
         closing_reward: what was earned when the episode ended.
+        finished: whether it ended at the agent's word.
+        stopped: whether it ended as its agent could not go on.
+        turns: number of turns so far.
 
     Raises:
         TaskError: a call of the task's setup is not recorded, or an optional call changes the state.
@@ -67,6 +70,7 @@ class Episode:
         self.answer: str | None = None
         self.closing_reward = 0.0
         self.finished = False
+        self.stopped = False
         self.turns = 0
         self._scorer: Scorer = reward.start(self.reference)
         self._offered = frozenset(task.tools)
@@ -74,13 +78,13 @@ class Episode:
 
     @property
     def truncated(self) -> bool:
-        """Whether the call limit ended the episode."""
-        return not self.finished and len(self.steps) >= self.max_calls
+        """Whether the call limit ended the episode, or whatever else kept its agent from going on."""
+        return self.done and not self.finished
 
     @property
     def done(self) -> bool:
         """Whether the episode has ended, one way or the other."""
-        return self.finished or len(self.steps) >= self.max_calls
+        return self.finished or self.stopped or len(self.steps) >= self.max_calls
 
     @property
     def success(self) -> bool:
@@ -139,6 +143,17 @@ class Episode:
         self.finished = True
         self.answer = answer
         self.closing_reward = self._scorer.finish(self.steps, answer)
+
+    def stop(self) -> None:
+        """Ends the episode as it stands, as the call limit does: its agent cannot go on.
+
+        Raises:
+            EpisodeError: the episode has ended already.
+        """
+        if self.done:
+            raise EpisodeError("the episode has ended: start another one with reset()")
+        self.stopped = True
+        self.closing_reward = self._scorer.finish(self.steps, None)
 
     def fork(self) -> "Episode":
         """An independent copy that can be played on differently, for tree search and branching rollouts."""

@@ -6,8 +6,8 @@ cannot be read is :class:`Malformed`; all other text is words. Reading never fai
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -21,6 +21,9 @@ _MAX_CLOSING_TAGS = 4
 
 _JSON_START = re.compile(r"\{\s*[\"}]|\[\s*(?:[{\]]|\[\s*[\[{])")
 _CALL_KEYS = frozenset({"arguments", "function", "parameters"})
+_NAMED = re.compile(r'"(?:name|arguments|function|parameters|tool_calls|function_call)"')
+"""What begins like a call in JSON has one of these; other JSON, broken or not, is words."""
+
 _SHOWN_CHARACTERS = 200
 
 
@@ -31,10 +34,25 @@ class RequestedCall:
     Attributes:
         id: the identifier that an OpenAI message gave it, else empty.
         call: the call, or what is no call.
+        is_name_alone: whether it is bare JSON of a name and nothing else, which may well be an answer: it is a call if
+            a tool is called so.
     """
 
     id: str
     call: Call | Malformed
+    is_name_alone: bool = False
+
+
+def calls_of_tools(message: str, tools: Container[str]) -> list[RequestedCall]:
+    """The calls that a message makes where these tools are on offer (see :func:`read_message`).
+
+    Names alone are words where none of them is that of a tool.
+    """
+    found = read_message(message)
+    alone = [each.call for each in found if each.is_name_alone]
+    if not any(isinstance(call, Call) and call.tool in tools for call in alone):
+        found = [each for each in found if not each.is_name_alone]
+    return found
 
 
 def read_message(message: str) -> list[RequestedCall]:
@@ -68,7 +86,7 @@ def _read_json(text: str) -> tuple[list[RequestedCall] | None, str]:
     try:
         return list(_read_document(orjson.loads(text), text)), ""
     except (orjson.JSONDecodeError, UnicodeEncodeError) as error:
-        return None, f"this is not valid JSON: {error}"
+        return None, f"this is not valid JSON: {error}" if _NAMED.search(text) else ""
 
 
 def _read_fences(text: str) -> list[RequestedCall]:
@@ -152,17 +170,20 @@ def _read_document(document: Any, text: str) -> Iterator[RequestedCall]:
             yield _read_call(item, text)
     elif isinstance(document, dict) and isinstance(document.get("function_call"), dict):
         yield _read_call(document["function_call"], text)
-    elif isinstance(document, dict) and _looks_like_call(document):
-        yield _read_call(document, text)
-    elif isinstance(document, list) and any(_looks_like_call(item) for item in document):
-        for item in document:
-            yield _read_call(item, text)
+    else:
+        items = document if isinstance(document, list) else [document]
+        if any(map(_looks_like_call, items)):
+            yield from (_read_call(item, text) for item in items)
+        elif any(map(_is_name_alone, items)):
+            yield from (replace(_read_call(item, text), is_name_alone=True) for item in items)
 
 
 def _looks_like_call(item: Any) -> bool:
-    if not isinstance(item, dict):
-        return False
-    return not _CALL_KEYS.isdisjoint(item) or ("name" in item and item.keys() <= {"id", "name", "type"})
+    return isinstance(item, dict) and not _CALL_KEYS.isdisjoint(item)
+
+
+def _is_name_alone(item: Any) -> bool:
+    return isinstance(item, dict) and "name" in item and item.keys() <= {"id", "name", "type"}
 
 
 def _read_call(item: Any, text: str) -> RequestedCall:

@@ -10,7 +10,7 @@ from toolorch_env.core.calls import Call
 from toolorch_env.core.errors import ConfigurationError, InvalidActionError, TaskError
 from toolorch_env.core.scoring import Reward, Step
 from toolorch_env.envs.base import EpisodeEnv, reward_info, tier_info
-from toolorch_env.envs.messages import RequestedCall, read_message
+from toolorch_env.envs.messages import RequestedCall, calls_of_tools
 from toolorch_env.envs.shortening import MIN_CHARACTERS, shorten_json
 from toolorch_env.envs.spaces import UnicodeText
 from toolorch_env.generation.constraints import TaskConstraints
@@ -140,7 +140,7 @@ class ToolOrchTextEnv(EpisodeEnv[str, str]):
                 + (f"{len(action):,}" if isinstance(action, str) else type(action).__name__)
             )
         episode = self.episode
-        requested = read_message(action)
+        requested = calls_of_tools(action, episode.task.tools)
         if not requested:
             episode.finish(action)
             info = {"messages": [], "calls": [], "reward": [], **self._end_info()}

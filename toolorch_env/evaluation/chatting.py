@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ To call a tool, write
 
 Several such blocks in one message are several calls. What the tools answer comes in the next message.
 """.strip()
+
+_NO_NAME = re.compile(r"[^A-Za-z0-9_-]")
+_LONGEST_NAME = 64
+"""OpenAI refuses chats with names of tools that have other characters, or more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +73,8 @@ class Transcript:
 
     Attributes:
         messages: all so far, as they went.
-        sent: the same as they are sent. Arguments that are no JSON object stand in one there: some servers read them,
-            and would refuse the whole chat.
+        sent: the same as they are sent. Arguments that are no JSON object stand in one there, and names have no other
+            characters than those of tools: some servers read both, and would refuse the whole chat.
         tools: what is offered in each request.
     """
 
@@ -94,9 +99,11 @@ class Transcript:
 
     def tell(self, observation: str, info: Mapping[str, Any]) -> None:
         """Takes what the environment answered."""
-        calls = self.messages[-1].get("tool_calls", ())
-        if len(calls) == len(info["messages"]):
-            pairs = zip(calls, info["messages"], strict=True)
+        calls, answers = self.messages[-1].get("tool_calls", ()), info["messages"]
+        if calls:
+            if len(answers) < len(calls):  # too long a message is one call that cannot be read
+                answers = answers[:1] * len(calls)
+            pairs = zip(calls, answers, strict=True)
             told = [{**message, "tool_call_id": call["id"]} for call, message in pairs]
         else:  # calls in words are answered in words
             told = [{"role": "user", "content": observation}]
@@ -106,14 +113,18 @@ class Transcript:
 
 def _legible(call: Mapping[str, Any]) -> Mapping[str, Any]:
     """A tool call as every server can read it."""
-    written = call["function"]["arguments"]
+    name, arguments = call["function"]["name"], call["function"]["arguments"]
+    legible = {"name": _NO_NAME.sub("_", name)[:_LONGEST_NAME] or "unnamed", "arguments": _as_object(arguments)}
+    return {**call, "function": legible}
+
+
+def _as_object(arguments: str) -> str:
     try:
-        if isinstance(orjson.loads(written), dict):
-            return call
+        if isinstance(orjson.loads(arguments), dict):
+            return arguments
     except orjson.JSONDecodeError:
         pass
-    wrapped = orjson.dumps({"unreadable": written} if written else {}).decode()
-    return {**call, "function": {**call["function"], "arguments": wrapped}}
+    return orjson.dumps({"unreadable": arguments} if arguments else {}).decode()
 
 
 async def play_chats(
@@ -179,6 +190,8 @@ async def _play_one(env: ToolOrchTextEnv, complete: Complete, job: Job, tool_cal
             observation, _, _, _, info = env.step(transcript.take(answers[-1].message)[:MAX_MESSAGE_CHARACTERS])
             if not env.episode.done:
                 transcript.tell(observation, info)
+    if not has_room:
+        env.episode.stop()
     return Chat(
         job,
         env.episode,

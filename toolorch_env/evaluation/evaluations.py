@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -168,7 +169,7 @@ def evaluate_chat(
     )
     with _Kept(path, header, progress) as kept:
         jobs = kept.left(env, list_jobs(tasks, seed, tries))
-        asyncio.run(
+        _run(
             play_chats(
                 unwrapped,
                 chat,
@@ -179,6 +180,17 @@ def evaluate_chat(
             )
         )
         return list(kept.outcomes.values())
+
+
+def _run(playing: Coroutine[Any, Any, None]) -> None:
+    """Runs to the end; in a notebook, whose own loop is running already, in a thread beside it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(playing)
+    else:
+        with ThreadPoolExecutor(1) as beside:
+            beside.submit(asyncio.run, playing).result()
 
 
 def _line(chat: Chat) -> PlayedEpisode | FailedEpisode:

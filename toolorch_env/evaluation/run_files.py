@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
@@ -144,25 +144,31 @@ class RunWriter:
             else:
                 self.spent[key] = line.prompt_tokens, line.completion_tokens
         try:
-            self._file = self._path.open("r+b" if self._path.exists() else "wb")
+            self._file = self._path.open("r+b" if self._path.exists() else "wb", buffering=0)
             self._file.truncate(end)
-            self._file.seek(end)
         except OSError as error:
             raise RunError(f"{self._path} cannot be written: {error.strerror}") from None
+        self._end = end
         if not lines:
             self.write(header)
 
     def write(self, line: Line) -> None:
-        """Writes a line.
+        """Writes a line, or nothing of it.
 
         Raises:
             RunError: it cannot be written.
         """
+        left = memoryview(line.model_dump_json().encode() + b"\n")
+        end = self._end + len(left)
         try:
-            self._file.write(line.model_dump_json().encode() + b"\n")
-            self._file.flush()
+            self._file.seek(self._end)
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
+            with contextlib.suppress(OSError):  # what is left is written over, or passed over when it is read
+                self._file.truncate(self._end)
             raise RunError(f"{self._path} cannot be written: {error.strerror}") from None
+        self._end = end
 
     def __enter__(self) -> Self:
         return self
@@ -170,15 +176,22 @@ class RunWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # each line was flushed: only one that could not be is left
-            self._file.close()
+        self._file.close()
         self._lock.release()
 
 
 def _check_same(path: Path, earlier: RunHeader, asked: RunHeader) -> None:
-    before, now = (orjson.loads(header.model_dump_json()) for header in (earlier, asked))
-    differing = [name for name in now if name not in _MAY_DIFFER and before[name] != now[name]]
-    if differing:
-        name = differing[0]
-        told = f"{before[name]!r}, not {now[name]!r}"[:300]
-        raise RunError(f"{path} is another run: its {name} is {told}; give another file, or go on as it was begun")
+    before, now = (_flat(orjson.loads(header.model_dump_json())) for header in (earlier, asked))
+    for name in [*now, *before]:
+        if name not in _MAY_DIFFER and before.get(name) != now.get(name):
+            told = [f"{values.get(name)!r:.150}" for values in (before, now)]
+            raise RunError(
+                f"{path} is another run: its {name} is {told[0]}, not {told[1]}; give another file, or go on as it was "
+                "begun"
+            )
+
+
+def _flat(header: dict[str, Any]) -> dict[str, Any]:
+    """A header whose settings stand among the rest, so that one that differs is told by its name."""
+    settings = {f"settings.{name}": value for name, value in header.pop("settings").items()}
+    return header | settings

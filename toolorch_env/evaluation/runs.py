@@ -263,4 +263,6 @@ def play_again(played: PlayedEpisode, replay: SnapshotReplay, reward: Reward, ma
         episode.send(turn)
     if played.answer is not None:
         episode.finish(played.answer)
+    elif not episode.done:  # the chat had outgrown the model's context
+        episode.stop()
     return episode

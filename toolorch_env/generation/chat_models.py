@@ -1,7 +1,9 @@
 """Language models that answer messages, behind OpenAI-compatible endpoints."""
 
 import asyncio
+import json
 import os
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -61,6 +63,9 @@ _ODD = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, V
 _SAID = frozenset({"content", "refusal", "tool_calls"})
 
 _NO_ROOM_CODES = ("context_length_exceeded", "exceed_context_size_error")
+_NO_ROOM_STATUSES = (400, 413)
+_NO_ROOM_WORDS = re.compile(r"maximum context length|model's context length|maximum model length|context size", re.I)
+"""How servers say that there is no room: OpenAI and llama.cpp have a code for it, vLLM and SGLang have words."""
 
 _HINTS = {
     401: ": check the key in OPENAI_API_KEY",
@@ -95,7 +100,7 @@ class OpenAIChat:
         retries: how often a request is made again after an error that may pass, with growing pauses.
 
     Raises:
-        ConfigurationError: the address is none, or OpenAI itself is to be asked without a key.
+        ConfigurationError: the address is none, the key cannot be sent, or OpenAI itself is to be asked without one.
     """
 
     model: str
@@ -108,7 +113,8 @@ class OpenAIChat:
 
     def __post_init__(self) -> None:
         address = self.base_url or os.environ.get("OPENAI_BASE_URL")
-        if address is None and not os.environ.get("OPENAI_API_KEY"):
+        key = _key()
+        if address is None and not key:
             raise ConfigurationError(
                 "there is no key in OPENAI_API_KEY: set it, or give the base URL of another server"
             )
@@ -146,16 +152,14 @@ class OpenAIChat:
             raise ConfigurationError(
                 f"this needs the extra 'llm' ({error.name} is not installed): pip install 'toolorch-env[llm]'"
             ) from None
-        key = os.environ.get("OPENAI_API_KEY") or "none"
         async with AsyncOpenAI(
-            api_key=key, base_url=self.base_url, timeout=self.timeout, max_retries=self.retries
+            api_key=_key() or "none", base_url=self.base_url, timeout=self.timeout, max_retries=self.retries
         ) as client:
             yield partial(self._complete, client)
 
     async def _complete(
         self, client: Any, messages: Messages, tools: Sequence[Mapping[str, Any]], number: int
     ) -> Completion:
-        import httpx
         import openai
 
         # OpenAI's newer models refuse the name that all other servers understand
@@ -172,15 +176,15 @@ class OpenAIChat:
                 # not by client.chat.completions.create(): its models of requests and answers take most of the time,
                 # and check nothing
                 body = {"model": self.model, "messages": list(messages), **given}
-                answer = await client.post("/chat/completions", cast_to=httpx.Response, body=body)
-            return _completion(answer.json())
+                answer = await client.post("/chat/completions", cast_to=str, body=body)
+            return _completion(json.loads(answer))
         except (openai.APITimeoutError, TimeoutError):
             raise ChatModelError(f"no answer within {self.timeout:g} s", "timeout") from None
         except openai.APIStatusError as error:
-            if _says_that_there_is_no_room(error.body):
+            if _says_that_there_is_no_room(error.status_code, error.body):
                 raise ChatModelError("the messages are longer than the model's context", NO_ROOM) from None
             kind, hint = f"status {error.status_code}", _HINTS.get(error.status_code, "")
-            raise ChatModelError(f"{kind}{hint}{_own_words(error.body)}", kind) from None
+            raise ChatModelError(f"{kind}{hint}{_told(error.body)}", kind) from None
         except openai.APIConnectionError:
             where = urlsplit(str(client.base_url)).netloc.rpartition("@")[2]
             raise ChatModelError(f"{where} cannot be reached, or broke off", "unreachable") from None
@@ -188,34 +192,56 @@ class OpenAIChat:
             raise ChatModelError("the answer is no chat completion: check the base URL", "no completion") from None
 
 
-def _says_that_there_is_no_room(body: Any) -> bool:
-    """Whether an error is about the length of the messages: OpenAI and llama.cpp have a code for it, vLLM has words."""
-    if not isinstance(body, Mapping):
+def _key() -> str:
+    """The key, empty where there is none.
+
+    Raises:
+        ConfigurationError: it cannot be sent.
+    """
+    key = os.environ.get("OPENAI_API_KEY", "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigurationError("the key in OPENAI_API_KEY has characters that no key has: set it anew")
+    return key
+
+
+def _says_that_there_is_no_room(status: int, body: Any) -> bool:
+    """Whether an error is about the length of the messages."""
+    if status not in _NO_ROOM_STATUSES:
         return False
-    named = {str(body.get("code")), str(body.get("type"))}
-    return not named.isdisjoint(_NO_ROOM_CODES) or "maximum context length" in str(body.get("message"))
+    named = {str(body.get("code")), str(body.get("type"))} if isinstance(body, Mapping) else set()
+    return not named.isdisjoint(_NO_ROOM_CODES) or _NO_ROOM_WORDS.search(_own_words(body)) is not None
+
+
+def _told(body: Any) -> str:
+    """What an endpoint says of an error, in brackets and without the key, which it may repeat."""
+    words = _own_words(body)
+    if key := _key():
+        words = words.replace(key, "(the key)")
+    return f" ({readable(words)[:_TOLD_CHARACTERS]})" if words else ""
 
 
 def _own_words(body: Any) -> str:
-    """What an endpoint says of an error, without the key, which it may repeat."""
-    message = body.get("message") if isinstance(body, Mapping) else None
-    if not isinstance(message, str) or not message.strip():
-        return ""
-    if key := os.environ.get("OPENAI_API_KEY"):
-        message = message.replace(key, "(the key)")
-    return f" ({readable(' '.join(message.split()))[:_TOLD_CHARACTERS]})"
+    """What an endpoint says of an error, in whichever of the usual forms; empty for none, and for a page of HTML."""
+    if isinstance(body, Mapping):
+        return next(filter(None, (_own_words(body.get(name)) for name in ("message", "error", "detail", "msg"))), "")
+    if isinstance(body, list):
+        return next(filter(None, map(_own_words, body[:1])), "")
+    return "" if not isinstance(body, str) or body.lstrip().startswith("<") else " ".join(body.split())
 
 
 def _completion(answer: Any) -> Completion:
     """What an answer says.
 
     Raises:
-        AttributeError, LookupError, TypeError, ValueError: it is no completion, or tells of an error.
+        ChatModelError: it tells of an error.
+        AttributeError, LookupError, TypeError, ValueError: it is no completion.
     """
+    if answer.get("error"):
+        raise _error_inside(answer["error"])
     choice = answer["choices"][0]
+    if choice.get("error") or choice.get("finish_reason") == "error":
+        raise _error_inside(choice.get("error"))
     told = choice["message"]
-    if answer.get("error") or choice.get("error") or choice.get("finish_reason") == "error":
-        raise ValueError("an error that came with status 200")
     if _SAID.isdisjoint(told):
         raise LookupError("a message that says nothing")
     content = told.get("content")
@@ -235,6 +261,10 @@ def _completion(answer: Any) -> Completion:
     )
 
 
+def _error_inside(body: Any) -> ChatModelError:
+    return ChatModelError(f"the answer is an error, with status 200{_told(body)}", "no completion")
+
+
 def _tool_call(call: Any, number: int) -> dict[str, Any]:
     arguments = call["function"].get("arguments")
     if isinstance(arguments, dict):  # some servers give the object itself
@@ -250,6 +280,8 @@ def _text(text: Any) -> str | None:
 
 
 def _is_address(text: str) -> bool:
+    if not (text.isascii() and text.isprintable() and " " not in text):
+        return False
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

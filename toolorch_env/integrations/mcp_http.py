@@ -57,7 +57,8 @@ def make_app(
             Route(one, served.look, methods=["GET"], middleware=asked),
             Route(one, served.end, methods=["DELETE"], middleware=asked),
             Route(f"{one}/finish", served.finish, methods=["POST"], middleware=asked),
-            Route("/agents/{agent}/mcp", _Agents(served)),
+            # nothing is ever streamed to agents, so there is nothing to GET
+            Route("/agents/{agent}/mcp", _Agents(served), methods=["POST", "DELETE"]),
         ],
         middleware=host_middleware(hosts),
         exception_handlers={ToolOrchError: _refused},

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import mcp_types as types
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
@@ -26,6 +27,8 @@ SessionOf = Callable[[Any], Session]
 """The session that a request of an agent belongs to."""
 
 PROMPT = "task"
+
+_BROKEN_OFF = (ConnectionError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 def make_server(session_of: SessionOf, max_response_chars: int = 10_000) -> Server[Any]:
@@ -93,6 +96,9 @@ async def serve_stdio(
     if on_signal is not None and sys.platform != "win32":
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
-    async with stdio_server() as (read, write):
-        await server.run(read, write, server.create_initialization_options())
+    try:
+        async with stdio_server() as (read, write):
+            await server.run(read, write, server.create_initialization_options())
+    except* _BROKEN_OFF:  # the agent has left without waiting for an answer
+        pass
     return session.finish()

@@ -104,20 +104,23 @@ class SessionStore:
         return set(self._sessions)
 
     def begin(self, *, seed: int | None = None, options: Mapping[str, Any] | None = None) -> Session:
-        """Begins a session.
+        """Begins a session. Where there is no room for it, one that was finished is forgotten.
 
         Args:
             seed, options: of the environment's ``reset``: the same seed gives the same task.
 
         Raises:
-            SessionError: there are too many.
+            SessionError: there are too many that were not finished.
             ConstraintError, TaskError, ConfigurationError: as for the environment.
         """
         self.drop_idle()
-        if len(self._sessions) >= self._most:
+        finished = [session for session in self._sessions.values() if session.is_told]
+        if len(self._sessions) >= self._most and not finished:
             raise SessionError(f"there are {self._most:,} sessions already: end one, or come back later")
         env = copy.copy(self._env)
         env.reset(seed=seed, options=options)
+        if len(self._sessions) >= self._most:
+            self._forget(min(finished, key=lambda session: session.last_used))
         keys = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
         session = Session(*keys, self._begun, env, self._clock())
         self._sessions[session.id] = session

@@ -92,6 +92,15 @@ class TextChat:
         self._transcript.tell(observation, info)
         return Reply([self._transcript.messages[-1]], reward, False, info["reward"])
 
+    def stop(self) -> float:
+        """Ends the episode as it stands, as the model cannot go on; returns what is earned by that.
+
+        Raises:
+            EpisodeError: the episode has ended.
+        """
+        self._env.episode.stop()
+        return self._env.episode.closing_reward
+
     def metrics(self) -> dict[str, float]:
         """What the episode comes to so far, by name: success, share of complete calls, return, number of calls."""
         return episode_metrics(self._env.episode)

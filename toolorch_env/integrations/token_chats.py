@@ -15,7 +15,7 @@ class TokenChat:
         chat: the episode.
         tokenizer: of transformers, with a chat template.
         max_tokens: tokens of all messages and answers at most. A message is cut off there; where an answer has no room
-            any more it is left out, and the episode is left as it is.
+            any more it is left out, and the episode ends as it stands.
         template: what the chat template is told beside the messages, such as ``enable_thinking``.
 
     Attributes:
@@ -34,7 +34,6 @@ class TokenChat:
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._template = dict(template or {})
-        self._is_full = False
         self._ends = end_tokens(tokenizer)
         self.prompt_ids: list[int] = self._encode(self._text(chat.prompt, go_on=True))
         self.ids = list(self.prompt_ids)
@@ -45,8 +44,8 @@ class TokenChat:
 
     @property
     def done(self) -> bool:
-        """Whether the episode has ended, or there is no room for another message."""
-        return self.chat.done or self._is_full
+        """Whether the episode has ended."""
+        return self.chat.done
 
     def metrics(self) -> dict[str, float]:
         """See :meth:`toolorch_env.integrations.text_chats.TextChat.metrics`."""
@@ -62,11 +61,16 @@ class TokenChat:
         self.call_rewards += [each["total"] for each in reply.rewards]
         if not reply.done:
             between = self._encode(self._answer(reply.messages, ids[-1:]))
-            self._is_full = len(self.mask) + len(between) >= self._max_tokens
-            if not self._is_full:
+            if len(self.mask) + len(between) >= self._max_tokens:
+                self.stop()
+            else:
                 self.ids += between
                 self.mask += [0] * len(between)
         self.ends.append(len(self.mask))
+
+    def stop(self) -> None:
+        """Ends the episode as it stands, after a message; what that earns is earned by the last one."""
+        self.rewards[-1] += self.chat.stop()
 
     def _answer(self, messages: Sequence[Mapping[str, Any]], last: list[int]) -> str:
         """What the chat's template writes after a message of the model, up to the beginning of its next one.
@@ -113,7 +117,7 @@ def play_all(
     Args:
         chats: the chats.
         write: gives the next message for each context, in tokens.
-        max_turns: messages of an episode at most.
+        max_turns: messages of an episode at most, at least 1; then it ends as it stands.
     """
     for _ in range(max_turns):
         going = [chat for chat in chats if not chat.done]
@@ -121,3 +125,6 @@ def play_all(
             return
         for chat, ids in zip(going, write([chat.ids for chat in going]), strict=True):
             chat.take(ids)
+    for chat in chats:
+        if not chat.done:
+            chat.stop()

@@ -34,7 +34,8 @@ class Rollouts:
             theirs cannot be played.
         max_turns: messages of an episode at most.
         max_turn_tokens: tokens of a message at most.
-        max_completion_tokens: tokens of all messages and answers at most; then the episode is left as it is.
+        max_completion_tokens: tokens of all messages and answers at most; then the episode ends as it stands. By
+            default ``max_completion_length`` of the trainer's settings.
 
     Raises:
         ConfigurationError: two rows have the same prompt and other environments.
@@ -46,7 +47,7 @@ class Rollouts:
         *,
         max_turns: int = 16,
         max_turn_tokens: int = 256,
-        max_completion_tokens: int = 4096,
+        max_completion_tokens: int | None = None,
     ) -> None:
         self._rows: dict[bytes, Mapping[str, Any]] = {}
         for row in rows:
@@ -68,7 +69,8 @@ class Rollouts:
         if trainer.use_vllm:
             raise ConfigurationError("Rollouts generates with the trainer's own model: set use_vllm=False")
         tokenizer = trainer.processing_class
-        options: dict[str, Any] = {"max_tokens": self._max_tokens, "template": trainer.chat_template_kwargs}
+        most = self._max_tokens or trainer.max_completion_length
+        options: dict[str, Any] = {"max_tokens": most, "template": trainer.chat_template_kwargs}
         played = [TokenChat(self._chat(prompt), tokenizer, **options) for prompt in prompts]
         play_all(played, lambda contexts: self._generate(trainer, contexts), self._max_turns)
         return {

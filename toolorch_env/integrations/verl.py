@@ -56,6 +56,7 @@ class ToolOrchAgentLoop(AgentLoopBase):
         metrics: dict[str, Any] = {}
         request = uuid4().hex
         logprobs: list[float] = []
+        has_logprobs = False
         while not chat.done:
             with simple_timer("generate_sequences", metrics):
                 written = await self.server_manager.generate(
@@ -63,6 +64,7 @@ class ToolOrchAgentLoop(AgentLoopBase):
                 )
             with simple_timer("tool_calls", metrics):
                 chat.take(list(written.token_ids))
+            has_logprobs |= written.log_probs is not None
             known = list(written.log_probs or [])[: len(chat.mask) - len(logprobs)]
             logprobs += known + [0.0] * (len(chat.mask) - len(logprobs) - len(known))
         found = chat.metrics()
@@ -70,7 +72,7 @@ class ToolOrchAgentLoop(AgentLoopBase):
             prompt_ids=chat.prompt_ids,
             response_ids=chat.ids[len(chat.prompt_ids) :],
             response_mask=chat.mask,
-            response_logprobs=logprobs if any(logprobs) else None,
+            response_logprobs=logprobs if has_logprobs else None,
             reward_score=found["return"],
             num_turns=2 * len(chat.rewards),
             metrics=metrics,

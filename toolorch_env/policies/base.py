@@ -5,6 +5,11 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium as gym
 import numpy as np
 
+from toolorch_env.core.errors import ConfigurationError
+
+ENV_IDS = ("ToolOrchText-v0", "ToolOrch-v0")
+"""Environments that policies play in."""
+
 
 @runtime_checkable
 class Policy(Protocol):
@@ -26,8 +31,17 @@ def policy_name(policy: Policy) -> str:
 
 
 def policy_env_id(policy: Policy) -> str:
-    """The environment that a policy plays in."""
-    return str(getattr(policy, "env_id", "ToolOrchText-v0"))
+    """The environment that a policy plays in.
+
+    Raises:
+        ConfigurationError: it is none of ToolOrch's.
+    """
+    found = getattr(policy, "env_id", ENV_IDS[0])
+    if found not in ENV_IDS:
+        raise ConfigurationError(
+            f"the policy {policy_name(policy)!r} has the env_id {found!r}: there are {' and '.join(ENV_IDS)}"
+        )
+    return str(found)
 
 
 def begin_episode(policy: Policy, env: gym.Env[Any, Any], rng: np.random.Generator) -> None:

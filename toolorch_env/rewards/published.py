@@ -126,8 +126,13 @@ class PublishedReward(TerminalReward):
     name = "published"
 
     def final(self, reference: Reference, steps: Sequence[Step], answer: str | None) -> float:
-        """See the class. What is no call is left out, as the published implementation reads calls only."""
-        made = [(step.call, _body_of(step)) for step in steps if isinstance(step.call, Call)]
+        """See the class. What is no call is left out, as the published implementation reads calls only.
+
+        Nor is a call one whose arguments no JSON can hold: it stands in runs as what could not be read.
+        """
+        made = [
+            (step.call, _body_of(step)) for step in steps if isinstance(step.call, Call) and step.canonical is not None
+        ]
         return published_score(reference.task.reference, reference.tools, made).total
 
 
