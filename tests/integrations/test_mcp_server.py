@@ -3,13 +3,14 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,34 +101,64 @@ def test_an_agent_plays_over_stdin_and_stdout(mode: Any, tmp_path: Path) -> None
     assert (played.result.clean_success, played.result.total) == (True, 1.0)
 
 
+@contextmanager
+def raw_server(out: Path) -> Iterator[tuple[Any, Callable[..., None]]]:
+    """A server on standard input and output; gives the process, and what sends a message and reads the answer."""
+    command = [sys.executable, "-m", "toolorch_env.cli", "serve", "mcp", "--snapshot", str(LIBRARY)]
+    command += ["--seed", "3", "--split", "train", "--out", str(out)]
+    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, **pipes, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT))) as server:
+
+        def send(method: str, params: dict[str, Any], *, read: bool = True) -> None:
+            message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+            server.stdin.write(json.dumps(message) + "\n")  # type: ignore[union-attr]
+            server.stdin.flush()  # type: ignore[union-attr]
+            assert not read or "result" in json.loads(server.stdout.readline())  # type: ignore[union-attr]
+
+        client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
+        send("initialize", client)
+        yield server, send
+
+
+def reference_calls() -> list[dict[str, Any]]:
+    """The solution of the task that is served, as parameters of the protocol's calls."""
+    env = text_env(constraints={"split": "train"})
+    env.reset(seed=3)
+    return [{"name": call.tool, "arguments": call.arguments} for call in env.episode.task.reference]
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_ended_by_a_signal_writes_what_was_played(number: int, tmp_path: Path) -> None:
     """Some clients end their servers so, while standard input is still open."""
-    command = [sys.executable, "-m", "toolorch_env.cli", "serve", "mcp", "--snapshot", str(LIBRARY), "--seed", "3"]
-    command += ["--split", "train", "--out", str(tmp_path / "run.jsonl")]
-    env = text_env(constraints={"split": "train"})
-    env.reset(seed=3)
-    first = env.episode.task.reference[0]
-    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "1"}}
-    messages = [
-        {"id": 1, "method": "initialize", "params": client},
-        {"method": "notifications/initialized"},
-        {"id": 2, "method": "tools/call", "params": {"name": first.tool, "arguments": first.arguments}},
-    ]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ, PYTHONPATH=str(ROOT))
-    ) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        for message in messages:
-            server.stdin.write(json.dumps({"jsonrpc": "2.0", **message}) + "\n")
-            server.stdin.flush()
-            if "id" in message:
-                assert json.loads(server.stdout.readline())["id"] == message["id"]
+    with raw_server(tmp_path / "run.jsonl") as (server, send):
+        send("tools/call", reference_calls()[0])
         server.send_signal(number)
         assert server.wait(20) == 128 + number
     (played,) = read_run(tmp_path / "run.jsonl").episodes
     assert (played.result.complete_calls, played.result.calls) == (1, 1)
+
+
+def test_a_server_that_cannot_write_ends_all_the_same_and_says_so(tmp_path: Path) -> None:
+    with raw_server(tmp_path / "run.jsonl") as (server, send):
+        send("tools/call", reference_calls()[0])
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (10, 10))
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 128 + signal.SIGTERM
+        assert "cannot be written" in server.stderr.read()
+    assert read_run(tmp_path / "run.jsonl").episodes == []
+
+
+def test_an_agent_that_leaves_without_waiting_for_an_answer_is_scored(tmp_path: Path) -> None:
+    with raw_server(tmp_path / "run.jsonl") as (server, send):
+        first, second, *_ = reference_calls()
+        send("tools/call", first)
+        server.stdout.close()
+        send("tools/call", second, read=False)
+        server.stdin.close()
+        assert server.wait(20) == 0
+        assert "Traceback" not in server.stderr.read()
+    (played,) = read_run(tmp_path / "run.jsonl").episodes
+    assert played.result.complete_calls == played.result.calls >= 1
 
 
 # ---------------------------------------------------------------------------------------------------------------- HTTP
@@ -222,8 +253,9 @@ def test_bad_requests_are_told() -> None:
             answer = httpx.post(f"{url}/sessions", content=body)
             assert answer.status_code == 400, body[:50]
             assert said in answer.json()["error"]
-        for path in ("/sessions/nobody", "/agents/nobody/mcp"):
-            assert httpx.get(url + path).status_code == 404
+        assert httpx.get(f"{url}/sessions/nobody").status_code == 404
+        assert httpx.post(f"{url}/agents/nobody/mcp").status_code == 404
+        assert httpx.get(f"{url}/agents/nobody/mcp").status_code == 405  # nothing is streamed
         begun = httpx.post(f"{url}/sessions").json()
         answer = httpx.post(f"{url}/sessions/{begun['id']}/finish", json={"answer": 5})
         assert (answer.status_code, "is a text" in answer.json()["error"]) == (400, True)
@@ -304,6 +336,22 @@ def test_idle_sessions_are_dropped_and_others_are_not() -> None:
     now[0] = 100
     assert store.drop_idle() == 2
     assert len(store) == 0
+
+
+def test_finished_sessions_make_room_for_others() -> None:
+    now, ended = [0.0], list[PlayedEpisode]()
+    store = SessionStore(text_env(), most=3, on_end=ended.append, clock=lambda: now[0])
+    first, second, open_ = (store.begin(seed=seed) for seed in range(3))
+    for session in (second, first):
+        now[0] += 1
+        store.finish(session.id)
+    for seed, dropped in ((3, second), (4, first)):  # the one that was used least lately
+        begun = store.begin(seed=seed)
+        assert {begun.id, open_.id} <= store.ids
+        assert dropped.id not in store.ids
+    with pytest.raises(SessionError, match="3 sessions already"):
+        store.begin()
+    assert [played.index for played in ended] == [second.index, first.index]
 
 
 def test_what_was_played_is_handed_over_once_however_a_session_ends() -> None:

@@ -24,7 +24,7 @@ from toolorch_env.core.errors import ConfigurationError
 from toolorch_env.generation.curriculum import Curriculum
 from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.integrations.text_chats import TextChat, chat_rows
-from toolorch_env.integrations.token_chats import TokenChat, end_tokens
+from toolorch_env.integrations.token_chats import TokenChat, end_tokens, play_all
 from toolorch_env.integrations.trl import Rollouts, TurnGRPOTrainer, total_reward, turn_advantages, write_on
 from toolorch_env.integrations.trl_tools import environment_factory
 
@@ -157,6 +157,13 @@ def test_what_cannot_be_trained_on_is_refused(tokenizer: Any, model: Any, tmp_pa
     with pytest.raises(ConfigurationError, match="same prompt"):
         Rollouts([*rows, *chat_rows(1, env={**ENV, "reward": "binary"})])
     assert Rollouts([*rows, *rows])
+    for most, found in ((None, 5), (9, 9)):
+        trainer = SimpleNamespace(
+            use_vllm=False, processing_class=tokenizer, chat_template_kwargs={}, max_completion_length=5,
+            generation_kwargs={"do_sample": True}, model=model, accelerator=SimpleNamespace(unwrap_model=lambda m: m),
+        )  # fmt: skip
+        played = Rollouts(rows, max_completion_tokens=most)([rows[0]["prompt"]], trainer)
+        assert len(played["completion_ids"][0]) <= found  # type: ignore[index]
     with pytest.raises(ConfigurationError, match="use_vllm=False"):
         Rollouts(rows)([rows[0]["prompt"]], SimpleNamespace(use_vllm=True))
 
@@ -174,6 +181,27 @@ def test_no_completion_is_longer_than_it_may_be(tokenizer: Any, most: int) -> No
         if len(whole.mask) >= most:
             assert chat.done
             assert chat.mask == [1] * min(most, len(told))
+
+
+@pytest.mark.parametrize("reward", ["published", "execution", "graduated"])
+def test_what_is_paid_at_the_end_is_paid_to_the_last_message_however_an_episode_ends(
+    tokenizer: Any, reward: str
+) -> None:
+    """Where there is no room for an answer, and after the last turn that there may be."""
+
+    def message(seed: int) -> list[int]:
+        said = TextChat(ENV, seed=seed).solution()
+        return [*tokenizer(said)["input_ids"], tokenizer.eos_token_id]
+
+    for seed in range(3):
+        env = {**ENV, "reward": reward}
+        full = TokenChat(TextChat(env, seed=seed), tokenizer, max_tokens=len(message(seed)) + 1)
+        full.take(message(seed))
+        left = TokenChat(TextChat(env, seed=seed), tokenizer)
+        play_all([left], lambda contexts, seed=seed: [message(seed)], max_turns=1)  # type: ignore[misc]
+        assert full.done
+        assert left.done
+        assert sum(full.rewards) == sum(left.rewards) == full.metrics()["return"] > 0
 
 
 @pytest.mark.parametrize("eos", ["<|im_end|>", "<|endoftext|>"])
@@ -287,7 +315,7 @@ def test_the_example_runs_with_a_real_model(tokenizer: Any, tmp_path: Path) -> N
     figures = json.loads(out.read_text())
     assert len(figures["rewards"]) == 1
     for when in ("before", "warmed_up", "after"):
-        assert figures[when].keys() == {"test", "test_workflows"}
+        assert figures[when].keys() == {"test", "test_sampled", "test_workflows"}
         assert all(0 <= figures[when][split]["turn_accuracy"] <= 1 for split in figures[when])
 
 

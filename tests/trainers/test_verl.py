@@ -49,14 +49,14 @@ class ModelServer:
 class SolvingServer:
     """Writes the solution of one task."""
 
-    def __init__(self, tokenizer: Any, seed: int, env: dict[str, Any] = ENV) -> None:
-        self._tokenizer, self._chat = tokenizer, TextChat(env, seed=seed)
+    def __init__(self, tokenizer: Any, seed: int, env: dict[str, Any] = ENV, log_prob: float | None = -0.5) -> None:
+        self._tokenizer, self._chat, self._log_prob = tokenizer, TextChat(env, seed=seed), log_prob
 
     async def generate(self, **_: Any) -> TokenOutput:
         text = self._chat.solution() or "Done."
         self._chat.send(text)
         ids = [*self._tokenizer(text)["input_ids"], self._tokenizer.eos_token_id]
-        return TokenOutput(token_ids=ids, log_probs=[-0.5] * len(ids))
+        return TokenOutput(token_ids=ids, log_probs=None if self._log_prob is None else [self._log_prob] * len(ids))
 
 
 def play(
@@ -91,6 +91,14 @@ def test_a_solution_earns_its_rewards_message_by_message(tokenizer: Any) -> None
         assert set(own) == {-0.5}
         assert output.as_dict()["responses"].shape == (len(output.response_ids),)
         assert tokenizer.decode(output.prompt_ids).endswith("<|im_start|>assistant\n")
+
+
+def test_log_probabilities_are_there_where_the_server_tells_them_however_sure_it_is(tokenizer: Any) -> None:
+    """verl puts rows together only if all have them, or none."""
+    (row,) = dataset(1, env=ENV)
+    for told, found in ((0.0, True), (-0.5, True), (None, False)):
+        output = play(SolvingServer(tokenizer, row["seed"], log_prob=told), tokenizer, row)
+        assert (output.response_logprobs is not None) is found
 
 
 def test_a_group_plays_the_same_episode_with_a_real_model(tokenizer: Any) -> None:

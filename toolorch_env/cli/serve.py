@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from rich.markup import escape
 
 from toolorch_env.cli.constraint_options import with_constraint_options
 from toolorch_env.cli.display import check_writable, error_console
@@ -84,7 +85,7 @@ def mcp(
             try:
                 _tell(session.finish(), keep)
             except ToolOrchError as error:
-                error_console.print(str(error), highlight=False)
+                error_console.print(escape(str(error)), soft_wrap=True, highlight=False)
             finally:
                 os._exit(128 + number)
 
