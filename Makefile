@@ -1,6 +1,6 @@
 # make demo   installs into .venv and shows ToolOrch at work
 # make test   installs the development tools, then lint, types and tests
-# make test-all  the tests of each trainer, too, in virtual environments of their own
+# make test-all  the tests of each trainer and of a real language model, too, in virtual environments of their own
 # make docs   builds the documentation into site/, warnings are errors
 # make check  lint, types and tests with what is installed
 
@@ -30,7 +30,7 @@ check:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 format:
 	$(BIN)/ruff format .

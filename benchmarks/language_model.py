@@ -83,7 +83,7 @@ def main(
     folder: Annotated[Path, typer.Argument(help="Where models and results of the parts are kept.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures.")] = None,
     warm_up: Annotated[int, typer.Option(help="Supervised steps of 8 solutions.", min=1)] = 200,
-    steps: Annotated[int, typer.Option(help="Steps of GRPO.", min=1)] = 60,
+    steps: Annotated[int, typer.Option(help="Steps of GRPO.", min=1)] = 48,
     seeds: Annotated[int, typer.Option(min=1)] = 1,
     rewards: str = REWARDS,
     rate: Annotated[float, typer.Option(help="Learning rate of GRPO.")] = 2e-4,

@@ -124,7 +124,8 @@ def grpo(model: Any, tokenizer: Any, arguments: argparse.Namespace, folder: str)
     rows = chat_rows(arguments.steps * arguments.prompts, first_seed=100_000, env=environment(arguments, "train"))
     settings = GRPOConfig(
         output_dir=folder, max_steps=arguments.steps, num_generations=arguments.generations,
-        per_device_train_batch_size=arguments.prompts * arguments.generations, learning_rate=arguments.rate,
+        per_device_train_batch_size=arguments.generations, gradient_accumulation_steps=arguments.prompts,
+        learning_rate=arguments.rate,
         temperature=1.0, beta=0.0, scale_rewards="batch", gradient_checkpointing=False, report_to=[],
         logging_steps=1, save_strategy="no", max_completion_length=2048, use_cpu=arguments.device == "cpu",
         bf16=arguments.bf16,

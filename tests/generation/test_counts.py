@@ -73,7 +73,7 @@ def rows_of(compiled: Compiled, workflow: Workflow, rows: list[int]) -> tuple[in
 # ---------------------------------------------------------------------------------------------------------- counting
 
 
-@settings(max_examples=1500)
+@settings(max_examples=600)
 @given(random_worlds)
 def test_tasks_are_counted_exactly(recorded_world: Recorded) -> None:
     source = source_of(recorded_world)

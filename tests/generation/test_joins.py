@@ -159,7 +159,7 @@ def enumerated(join: TraceJoin, compiled: Compiled) -> list[tuple[int, ...]]:
     return found
 
 
-@settings(max_examples=2000)
+@settings(max_examples=800)
 @given(worlds)
 def test_a_join_enumerates_exactly_the_valid_traces(world: tuple[ToolSet, list[Record], Workflow]) -> None:
     tools, records, workflow = world
@@ -171,7 +171,7 @@ def test_a_join_enumerates_exactly_the_valid_traces(world: tuple[ToolSet, list[R
     assert set(found) == expected
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(worlds, st.integers(0, 30))
 def test_a_cyclic_join_that_is_too_large_for_a_tree_has_the_same_traces(
     world: tuple[ToolSet, list[Record], Workflow], max_merged_rows: int

@@ -230,7 +230,7 @@ def random_world(seed: int) -> tuple[ToolSet, list[Record], Workflow]:
     return tools, list(found.values()), Workflow.model_validate(document)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(st.integers(0, 2**32).map(random_world))
 def test_random_selections_with_literals_are_counted_exactly(world: tuple[ToolSet, list[Record], Workflow]) -> None:
     tools, recording, workflow = world

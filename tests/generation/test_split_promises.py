@@ -58,10 +58,10 @@ def test_a_trace_is_in_one_split_however_it_is_worded(name: str) -> None:
 def test_nothing_crosses_between_written_workflows_and_those_that_nobody_wrote(name: str) -> None:
     found = Crossings(solutions=False)
     for wording in WORDINGS:
-        for task in traces(world(name).generator, wording, most=60):
+        for task in traces(world(name).generator, wording, most=30):
             found.add(task)
     written = set(found.workflows)
-    add_drawn(found, GraphGenerator(snapshot_path(name), variety=25), 150)
+    add_drawn(found, GraphGenerator(snapshot_path(name), variety=25), 60)
     found.check_workflows()
     assert len(set(found.workflows) - written) > 25
     assert found.shared > 5
@@ -76,8 +76,8 @@ def test_nothing_crosses_on_published_responses(tmp_path: Path) -> None:
     snapshot = Snapshot(import_data_set(data_set, tmp_path / "booking.sqlite").path)
     generator, found = WorkflowGenerator(snapshot), Crossings(solutions=False)
     for wording in ("0", *WORDINGS):
-        for task in traces(generator, wording):
+        for task in traces(generator, wording, most=60):
             found.add(task)
     assert len(found.workflows) > 20
-    add_drawn(found, GraphGenerator(snapshot, variety=25), 100)
+    add_drawn(found, GraphGenerator(snapshot, variety=25), 50)
     found.check_workflows()

@@ -88,7 +88,7 @@ def enumerated(join: TraceJoin, compiled: Compiled) -> list[tuple[int, ...]]:
     return [tuple(int(table.rows[row]) for table, row in zip(tables, rows, strict=True)) for rows in traces]
 
 
-@settings(max_examples=1200)
+@settings(max_examples=500)
 @given(st.integers(0, 2**32).map(random_world))
 def test_a_join_enumerates_exactly_the_sessions_of_a_workflow(session: Session) -> None:
     tools, recording, workflow = session

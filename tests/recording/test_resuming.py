@@ -37,7 +37,7 @@ record(api, out, load_plan(plan), patience=Patience(sessions=4, rate=60))
 """
 PATHS = {"list_shelves": "/shelves", "list_items": "/items?shelf_id={shelf_id}", "get_item": "/items/{item_id}",
          "get_maker": "/makers?maker_id={maker_id}"}  # fmt: skip
-KILLS = 20
+KILLS = 10
 
 
 def recorded_paths(path: Path) -> set[str]:
