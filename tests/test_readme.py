@@ -72,21 +72,22 @@ def test_the_readme_shows_the_text_environment() -> None:
 
 # these need an API or a data set, or go on until they are ended: tests/cli checks that they exist
 ELSEWHERE = re.compile(" (record|import|workflows|serve) ")
-RUNNABLE = [(path, command) for path in DOCUMENTS for command in commands(path) if not ELSEWHERE.search(command)]
+# what stands in several documents runs once
+RUNNABLE = {command: path for path in DOCUMENTS for command in commands(path) if not ELSEWHERE.search(command)}
 
 
-@pytest.mark.parametrize(("path", "command"), RUNNABLE)
-def test_commands_run(path: Path, command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", RUNNABLE)
+def test_commands_run(command: str, tmp_path: Path) -> None:
     arguments = shlex.split(command)[1:]
     if "run.jsonl" in arguments and arguments[0] != "evaluate":
         run_command("evaluate", "--policy", "random", "--out", "run.jsonl", "--tasks", FEW_TASKS, folder=tmp_path)
-    if arguments[0] in ("demo", "evaluate"):
-        arguments += ["--tasks", FEW_TASKS]  # the last one counts
+    few = {"demo": ["--tasks", FEW_TASKS], "evaluate": ["--tasks", FEW_TASKS], "train": ["--steps", "256"]}
+    arguments += few.get(arguments[0], [])  # the last one counts
     with contextlib.ExitStack() as stack:
         if " openai:" in command:
             arguments += ["--base-url", stack.enter_context(ChatServer(lambda _: "That is all.").serve())]
         done = run_command(*arguments, folder=tmp_path)
-    assert done.returncode == 0, f"{path.name}: {command}\n{done.stderr}"
+    assert done.returncode == 0, f"{RUNNABLE[command].name}: {command}\n{done.stderr}"
     assert done.stdout
     assert done.stderr == ""
     if "--json" in arguments:

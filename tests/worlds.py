@@ -19,6 +19,8 @@ from toolorch_env.core.responses import Response
 from toolorch_env.core.tasks import Task
 from toolorch_env.generation.constraints import SPLITS
 from toolorch_env.generation.generator import WorkflowGenerator
+from toolorch_env.generation.graph_generator import VARIETY, GraphGenerator
+from toolorch_env.generation.tool_graph import ToolGraph, infer_tool_graph
 from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
 
@@ -39,6 +41,19 @@ class World:
         self.snapshot = Snapshot(path)
         self.replay = SnapshotReplay(self.snapshot)
         self.generator = WorkflowGenerator(self.snapshot)
+
+    @cached_property
+    def graph_generator(self) -> GraphGenerator:
+        """Draws tasks that nobody wrote."""
+        return self.graph_generator_of(VARIETY)
+
+    def graph_generator_of(self, variety: int) -> GraphGenerator:
+        """The same with so many draws of a workflow; all of them share what takes seconds to find."""
+        return GraphGenerator(self.snapshot, self._graph, variety=variety)
+
+    @cached_property
+    def _graph(self) -> ToolGraph:
+        return infer_tool_graph(self.snapshot)
 
     @cached_property
     def splits(self) -> list[str]:

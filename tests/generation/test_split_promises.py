@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from booking_data import BOOKING, needs_booking
 from generation.crossings import Crossings, traces
-from worlds import WORLD_NAMES, snapshot_path, world
+from worlds import WORLD_NAMES, world
 
 from toolorch_env.generation.constraints import SPLITS, STYLES
 from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
@@ -61,7 +61,7 @@ def test_nothing_crosses_between_written_workflows_and_those_that_nobody_wrote(n
         for task in traces(world(name).generator, wording, most=30):
             found.add(task)
     written = set(found.workflows)
-    add_drawn(found, GraphGenerator(snapshot_path(name), variety=25), 60)
+    add_drawn(found, world(name).graph_generator_of(25), 30)
     found.check_workflows()
     assert len(set(found.workflows) - written) > 25
     assert found.shared > 5
@@ -79,5 +79,5 @@ def test_nothing_crosses_on_published_responses(tmp_path: Path) -> None:
         for task in traces(generator, wording, most=60):
             found.add(task)
     assert len(found.workflows) > 20
-    add_drawn(found, GraphGenerator(snapshot, variety=25), 50)
+    add_drawn(found, GraphGenerator(snapshot, variety=25), 25)
     found.check_workflows()

@@ -22,7 +22,7 @@ from toolorch_env.generation.structures import held_out_workflows
 from toolorch_env.rewards.credit import same_value
 from toolorch_env.store.workflows import parse_workflows
 
-DRAWS = 30_000
+DRAWS = 20_000
 every_world = pytest.mark.parametrize("name", WORLD_NAMES)
 fractions = st.floats(-1e6, 1e6, allow_nan=False)
 values = st.text("ab019.-etrufalsn[]", max_size=6) | st.integers(-(2**63), 2**63 - 1) | fractions | st.booleans()

@@ -14,7 +14,6 @@ from stateful_world import bank_workflows
 from worlds import WORLD_NAMES, snapshot_path, world
 
 from toolorch_env.generation.generator import WorkflowGenerator
-from toolorch_env.generation.graph_generator import GraphGenerator
 from toolorch_env.generation.splits import is_held_out
 from toolorch_env.generation.structures import held_out_workflows, structure_of
 from toolorch_env.store.workflows import Workflow, parse_workflows
@@ -111,10 +110,10 @@ def test_without_copies_names_alone_decide() -> None:
 
 @pytest.mark.parametrize("name", [name for name in WORLD_NAMES if name != "bank"])
 def test_workflows_that_nobody_wrote_are_none_that_somebody_did(name: str) -> None:
-    generator = GraphGenerator(snapshot_path(name), variety=30)
+    generator = world(name).graph_generator_of(15)
     written = {structure_of(workflow) for workflow in world(name).generator.workflows.workflows}
     rng = np.random.default_rng(0)
     for split in ("train", "test_workflows"):
-        for number in range(60):
+        for number in range(30):
             task = generator.sample(rng, {"split": split, "max_steps": 2 + number % 3})
             assert structure_of(generator._source(task.id.split("/")[0]).workflow) not in written

@@ -26,6 +26,9 @@ from toolorch_env.store.tool_rows import TOOL_COLUMNS, tools_from_rows
 RESPONSE_CACHE = 512
 """Number of decoded responses that a process keeps."""
 
+COMPILED_CACHE = 2
+"""Number of compiled forms that it keeps beside the snapshot's own."""
+
 _MMAP_BYTES = 2**30
 _SELECT = "SELECT key_rest, status, digest, latency_us, recorded_at, content FROM responses WHERE id = ?"
 
@@ -61,6 +64,7 @@ class Snapshot:
         check_header(self.path)
         self._local = threading.local()
         self._read_response = lru_cache(RESPONSE_CACHE)(self._read_response_uncached)
+        self._compile = lru_cache(COMPILED_CACHE)(self._compile_uncached)
         self.tools  # noqa: B018  reads the tools now, so that a damaged file is told at once
 
     def __getstate__(self) -> dict[str, Any]:
@@ -137,15 +141,20 @@ class Snapshot:
             raise SnapshotCorruptError(f"{self.path} is damaged: {error}") from None
 
     def compiled_for(self, links: Iterable[Link]) -> Compiled:
-        """A compiled form that holds these links: the snapshot's own, else one made in memory, which takes seconds.
+        """A compiled form that holds these links: the snapshot's own, else one made in memory.
+
+        That takes seconds; the latest are kept.
 
         Raises:
             WorkflowError: an expression is not valid JMESPath, or a link names an unknown tool.
         """
-        links, compiled = set(links), self.compiled
+        links, compiled = frozenset(links), self.compiled
         if compiled is None or not links <= set(compiled.links):
-            return compile_records(self.records(), self.tools, links)
+            return self._compile(links)
         return compiled
+
+    def _compile_uncached(self, links: frozenset[Link]) -> Compiled:
+        return compile_records(self.records(), self.tools, links)
 
     @property
     def workflows(self) -> bytes | None:
