@@ -1,13 +1,12 @@
 """The vector environment whose copies step at once gives what single environments give, to the bit."""
 
 import pickle
-from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from booking_data import BOOKING, needs_booking
+from booking_data import needs_booking, published
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from worlds import WORLD_NAMES, snapshot_path
 
@@ -19,8 +18,6 @@ from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.generation.graph_generator import GraphGenerator
 from toolorch_env.generation.mixture import Mixture
 from toolorch_env.policies.oracle import next_reference_call
-from toolorch_env.recording.importing.booking import read_booking
-from toolorch_env.recording.importing.pipeline import import_data_set
 from toolorch_env.rewards import GraduatedReward
 from toolorch_env.rewards.credit import AtomicWeights
 
@@ -163,11 +160,8 @@ def test_tasks_of_any_generator_are_played(kind: str) -> None:
 
 
 @needs_booking
-def test_the_published_tasks_are_played_alike(tmp_path: Path) -> None:
-    assert BOOKING is not None
-    names = ("bfcl_training_3_per_workflow.pkl", "booking_tools.jsonl")
-    summary = import_data_set(read_booking([BOOKING / name for name in names]), tmp_path / "booking.sqlite")
-    pair = Pair(8, AutoresetMode.SAME_STEP, snapshot=summary.path)
+def test_the_published_tasks_are_played_alike() -> None:
+    pair = Pair(8, AutoresetMode.SAME_STEP, snapshot=published().summary.path)
     pair.run(100, share_right=0.8)
     assert pair.success
 

@@ -6,6 +6,7 @@ from itertools import chain
 from math import prod
 from typing import Any, NamedTuple
 
+import booking_data
 import numpy as np
 import orjson
 import pytest
@@ -16,8 +17,6 @@ from toolorch_env.core.canonical import canonical_json, rounded
 from toolorch_env.generation.estimates import Estimate
 from toolorch_env.generation.generator import WorkflowGenerator
 from toolorch_env.generation.sources import TraceSource
-from toolorch_env.recording.importing.booking import read_booking
-from toolorch_env.recording.importing.pipeline import import_data_set
 from toolorch_env.recording.importing.traces import DataSet
 from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.selection import Selector
@@ -53,11 +52,8 @@ class Published(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    assert BOOKING is not None
-    data_set = read_booking([BOOKING / name for name in FILES])
-    summary = import_data_set(data_set, tmp_path_factory.mktemp("templates") / "booking.sqlite")
-    snapshot = Snapshot(summary.path)
+def published() -> Published:
+    data_set, _, snapshot = booking_data.published(templates=True)
     return Published(data_set, snapshot, WorkflowGenerator(snapshot), list(answers_of(data_set, snapshot.tools)))
 
 

@@ -1,22 +1,17 @@
 """What splits promise holds however queries are worded, whoever draws the tasks, and on published responses, too."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from booking_data import BOOKING, needs_booking
+from booking_data import needs_booking, published
 from generation.crossings import Crossings, traces
 from worlds import WORLD_NAMES, world
 
 from toolorch_env.generation.constraints import SPLITS, STYLES
 from toolorch_env.generation.generator import TaskGenerator, WorkflowGenerator
 from toolorch_env.generation.graph_generator import GraphGenerator
-from toolorch_env.recording.importing.booking import read_booking
-from toolorch_env.recording.importing.pipeline import import_data_set
-from toolorch_env.store.snapshot import Snapshot
 
-FILES = ("bfcl_training_3_per_workflow.pkl", "booking_tools.jsonl", "workflow_templates.json")
 EVERY_STYLE = "+".join(STYLES)
 WORDINGS = [f"{distractions}+{EVERY_STYLE}+{values}" for distractions, values in ((0, "mixed"), (2, "implicit"))]
 WORDED: dict[str, Any] = {"styles": STYLES, "values": "mixed"}
@@ -69,11 +64,9 @@ def test_nothing_crosses_between_written_workflows_and_those_that_nobody_wrote(n
 
 @pytest.mark.long
 @needs_booking
-def test_nothing_crosses_on_published_responses(tmp_path: Path) -> None:
+def test_nothing_crosses_on_published_responses() -> None:
     """With the published templates as workflows, and with those that nobody wrote."""
-    assert BOOKING is not None
-    data_set = read_booking([BOOKING / name for name in FILES])
-    snapshot = Snapshot(import_data_set(data_set, tmp_path / "booking.sqlite").path)
+    snapshot = published(templates=True).snapshot
     generator, found = WorkflowGenerator(snapshot), Crossings(solutions=False)
     for wording in ("0", *WORDINGS):
         for task in traces(generator, wording, most=60):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from booking_data import BOOKING, needs_booking
+from booking_data import BOOKING, TEMPLATES, needs_booking, published
 from fresh_python import ROOT, run_python
 from small_world import workflow_set
 from worlds import WORLD_NAMES, snapshot_path
@@ -23,7 +23,6 @@ from toolorch_env.store.writer import SnapshotWriter
 sys.path.insert(0, str(ROOT / "benchmarks"))
 from tool_graph import (
     curve,
-    import_published,
     template_flows,
     with_field,
     without_field,
@@ -212,10 +211,10 @@ def test_the_graph_of_travel_holds_what_was_written_by_hand() -> None:
 
 @needs_booking
 @pytest.mark.long
-def test_the_graph_of_the_published_data_holds_most_of_what_it_can_show(tmp_path: Path) -> None:
+def test_the_graph_of_the_published_data_holds_most_of_what_it_can_show() -> None:
     assert BOOKING is not None
-    snapshot = import_published(BOOKING, tmp_path / "booking.sqlite")
-    written = template_flows(BOOKING / "workflow_templates.json")
+    snapshot = published(templates=True).snapshot
+    written = template_flows(BOOKING / TEMPLATES)
     rows = curve(infer_tool_graph(snapshot), written, without_field, snapshot)
     (row,) = [row for row in rows if row["threshold"] == THRESHOLD]
     assert row["possible"] >= 0.6

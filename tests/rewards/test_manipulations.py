@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from booking_data import BOOKING, needs_booking
+from booking_data import needs_booking, published
 from manipulations import MANIPULATIONS, Problem, World
 from reward_manipulations import REWARDS, SOLUTION, Measured, columns, faults, measure, open_world, rows, write_markdown
 from typer import BadParameter
@@ -81,14 +81,8 @@ def test_the_same_seed_gives_the_same_manipulations(name: str) -> None:
 
 @needs_booking
 @pytest.mark.long
-def test_the_graduated_reward_pays_for_no_manipulation_of_the_published_tasks(tmp_path: Path) -> None:
-    from toolorch_env.recording.importing.booking import read_booking
-    from toolorch_env.recording.importing.pipeline import import_data_set
-
-    assert BOOKING is not None
-    files = [BOOKING / "bfcl_training_3_per_workflow.pkl", BOOKING / "booking_tools.jsonl"]
-    import_data_set(read_booking(files), tmp_path / "booking.sqlite")
-    figures = measure(open_world(str(tmp_path / "booking.sqlite"), 101, 0))
+def test_the_graduated_reward_pays_for_no_manipulation_of_the_published_tasks() -> None:
+    figures = measure(open_world(str(published().summary.path), 101, 0))
     assert len(figures[SOLUTION]["graduated"].scores) == 101
     assert set(figures[SOLUTION]["graduated"].scores) == {1.0}
     assert list(faults(figures)) == []

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import booking_data
 import gymnasium as gym
 import orjson
 import pytest
-from booking_data import BOOKING, needs_booking
+from booking_data import BOOKING, FILES, needs_booking
 from json_values import same_json
 
 import toolorch_env  # noqa: F401  registers the environments
@@ -21,8 +22,7 @@ from toolorch_env.core.tasks import Task
 from toolorch_env.evaluation.solutions import check_solutions
 from toolorch_env.policies.oracle import OraclePolicy
 from toolorch_env.recording.importing.booking import read_booking
-from toolorch_env.recording.importing.pipeline import ImportSummary, import_data_set
-from toolorch_env.recording.importing.traces import DataSet
+from toolorch_env.recording.importing.pipeline import import_data_set
 from toolorch_env.rewards import GraduatedReward
 from toolorch_env.store.replay import SnapshotReplay
 from toolorch_env.store.snapshot import Snapshot
@@ -30,7 +30,6 @@ from toolorch_env.store.verify import verify_snapshot
 
 pytestmark = needs_booking
 
-FILES = ("bfcl_training_3_per_workflow.pkl", "booking_tools.jsonl")
 ORDERS = 5
 """That many other orders of each solution are played."""
 
@@ -38,17 +37,14 @@ ORDERS = 5
 class Published:
     """The data set, and the snapshot made of it."""
 
-    def __init__(self, data_set: DataSet, summary: ImportSummary) -> None:
-        self.data_set, self.summary = data_set, summary
-        self.snapshot = Snapshot(summary.path)
+    def __init__(self) -> None:
+        self.data_set, self.summary, self.snapshot = booking_data.published()
         self.replay = SnapshotReplay(self.snapshot, "raise")
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
-    assert BOOKING is not None
-    data_set = read_booking([BOOKING / name for name in FILES])
-    return Published(data_set, import_data_set(data_set, tmp_path_factory.mktemp("published") / "booking.sqlite"))
+def published() -> Published:
+    return Published()
 
 
 def calls_of(task: Task) -> list[Call]:
@@ -91,14 +87,11 @@ def test_conflicts_are_all_told(published: Published) -> None:
     assert ambiguous == 0
 
 
-def test_the_snapshot_is_small(published: Published, tmp_path: Path) -> None:
+def test_the_snapshot_is_small(published: Published) -> None:
     """With the tasks; the workflow templates are as large as all answers compressed, and come on top."""
     assert published.snapshot.path.stat().st_size <= 700_000
-    assert BOOKING is not None
-    everything = read_booking([BOOKING / name for name in (*FILES, "workflow_templates.json")])
-    summary = import_data_set(everything, tmp_path / "all.sqlite")
-    assert summary.path.stat().st_size <= 900_000
-    whole = Snapshot(summary.path)
+    whole = booking_data.published(templates=True).snapshot
+    assert whole.path.stat().st_size <= 900_000
     assert whole.workflows is not None
     assert [task.to_json() for task in whole.tasks] == [task.to_json() for task in published.snapshot.tasks]
     assert not check_solutions(whole).unsolved

@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import booking_data
 import orjson
 import pytest
-from booking_data import BOOKING, needs_booking
+from booking_data import needs_booking
 from harbour import answered, data_set, port, ships, trace
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +17,6 @@ from toolorch_env.core.calls import Call
 from toolorch_env.core.canonical import read_number
 from toolorch_env.core.episode import Episode
 from toolorch_env.core.tasks import Task
-from toolorch_env.recording.importing.booking import read_booking
 from toolorch_env.recording.importing.pipeline import import_data_set
 from toolorch_env.recording.importing.traces import DataSet
 from toolorch_env.rewards import GraduatedReward
@@ -208,12 +208,9 @@ def test_another_recorded_call_with_the_same_answer_is_equivalent(tmp_path: Path
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[DataSet, Snapshot]:
-    assert BOOKING is not None
-    data_set = read_booking([BOOKING / "bfcl_training_3_per_workflow.pkl", BOOKING / "booking_tools.jsonl"])
-    path = tmp_path_factory.mktemp("published") / "booking.sqlite"
-    import_data_set(data_set, path)
-    return data_set, Snapshot(path)
+def published() -> tuple[DataSet, Snapshot]:
+    data_set, _, snapshot = booking_data.published()
+    return data_set, snapshot
 
 
 def every_argument(snapshot: Snapshot) -> Iterator[tuple[Task, int, str, str, Any]]:
