@@ -2,7 +2,7 @@
 
 Understood are OpenAI assistant messages (as JSON), ``<tool_call>`` blocks in text, and JSON calls, alone or in a list,
 bare or in a fenced block; the arguments are called ``arguments`` or ``parameters``. What begins like such a call and
-cannot be read is :class:`Malformed`; all other text is words. Reading never fails.
+cannot be read is :class:`Malformed`; all other text is words, JSON of another form included. Reading never fails.
 """
 
 import re
