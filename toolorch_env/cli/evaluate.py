@@ -45,6 +45,8 @@ from toolorch_env.store.bundled import open_snapshot
 _DRAWN_TASKS = 200
 _MODEL = "Language models"
 _CONCURRENCY, _TIMEOUT, _RETRIES = 16, 120.0, 4
+_NOT_GIVEN = (None, None, None, None, None, "native", _CONCURRENCY, _TIMEOUT, _RETRIES)
+"""The options of language models where none is given."""
 
 PricesOption = Annotated[
     tuple[float, float] | None,
@@ -115,10 +117,10 @@ def evaluate(
             seed=seed, path=out, generator=generator,
         )  # fmt: skip
     else:
-        asks = (base_url, temperature, max_tokens, sampling_seed, prices)
-        if asks != (None,) * 5 or (tool_calls, concurrency, timeout, retries) != (
-            "native", _CONCURRENCY, _TIMEOUT, _RETRIES
-        ):  # fmt: skip
+        given = (
+            base_url, temperature, max_tokens, sampling_seed, prices, tool_calls, concurrency, timeout, retries
+        )  # fmt: skip
+        if given != _NOT_GIVEN:
             raise ConfigurationError(
                 f"the policy {policy!r} asks no endpoint: only openai:MODEL takes the options of language models"
             )

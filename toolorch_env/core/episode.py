@@ -111,8 +111,7 @@ class Episode:
             EpisodeError: the episode has ended, or there is no call.
             MissError: a call has no recorded response and the miss policy is ``raise``; nothing has happened then.
         """
-        if self.done:
-            raise EpisodeError("the episode has ended: start another one with reset()")
+        self._check_open()
         if not calls:
             raise EpisodeError("a turn needs at least one call; finish() ends the episode")
         calls = calls[: self.max_calls - len(self.steps)]
@@ -138,8 +137,7 @@ class Episode:
         Raises:
             EpisodeError: the episode has ended already.
         """
-        if self.done:
-            raise EpisodeError("the episode has ended: start another one with reset()")
+        self._check_open()
         self.finished = True
         self.answer = answer
         self.closing_reward = self._scorer.finish(self.steps, answer)
@@ -150,10 +148,13 @@ class Episode:
         Raises:
             EpisodeError: the episode has ended already.
         """
-        if self.done:
-            raise EpisodeError("the episode has ended: start another one with reset()")
+        self._check_open()
         self.stopped = True
         self.closing_reward = self._scorer.finish(self.steps, None)
+
+    def _check_open(self) -> None:
+        if self.done:
+            raise EpisodeError("the episode has ended: start another one with reset()")
 
     def fork(self) -> "Episode":
         """An independent copy that can be played on differently, for tree search and branching rollouts."""

@@ -5,10 +5,8 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium as gym
 import numpy as np
 
+from toolorch_env import ENVIRONMENTS
 from toolorch_env.core.errors import ConfigurationError
-
-ENV_IDS = ("ToolOrchText-v0", "ToolOrch-v0")
-"""Environments that policies play in."""
 
 
 @runtime_checkable
@@ -36,12 +34,12 @@ def policy_env_id(policy: Policy) -> str:
     Raises:
         ConfigurationError: it is none of ToolOrch's.
     """
-    found = getattr(policy, "env_id", ENV_IDS[0])
-    if found not in ENV_IDS:
+    found = str(getattr(policy, "env_id", "ToolOrchText-v0"))
+    if found not in ENVIRONMENTS:
         raise ConfigurationError(
-            f"the policy {policy_name(policy)!r} has the env_id {found!r}: there are {' and '.join(ENV_IDS)}"
+            f"the policy {policy_name(policy)!r} has the env_id {found!r}: there are {' and '.join(ENVIRONMENTS)}"
         )
-    return str(found)
+    return found
 
 
 def begin_episode(policy: Policy, env: gym.Env[Any, Any], rng: np.random.Generator) -> None:
